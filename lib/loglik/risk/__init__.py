@@ -1,0 +1,1 @@
+"""Classification and risk: probabilities that people act on."""
