@@ -188,8 +188,9 @@ class Claim:
         )
         return (
             f'<div class="loglik-claim" id="claim-{e(self.id)}" data-verdict="{e(self.verdict)}" style="'
-            f"border:1px solid rgba(128,128,128,.35);border-left:.4em solid {COLOURS[self.verdict]};border-radius:.3em;padding:.7em 1em;"
-            f'margin:.6em 0">{badge(self.verdict)} <b>{e(self.id)}</b> {e(self.statement)}'
+            "border:1px solid rgba(128,128,128,.35);border-radius:.3em;padding:.7em 1em;margin:.6em 0;"
+            f'border-left:.4em solid {COLOURS[self.verdict]}">{badge(self.verdict)} '
+            f"<b>{e(self.id)}</b> {e(self.statement)}"
             f'<div style="margin-top:.5em;font-size:.92em">{body}</div></div>'
         )
 

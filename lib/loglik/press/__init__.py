@@ -1,0 +1,1 @@
+"""The press: runs notebooks through papermill and prints the book from what they gave."""

@@ -1,0 +1,140 @@
+"""The contract of every chapter in the book, and proof that each check can fail."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from loglik.press import contract, pairs, project, records
+from loglik.press import files as press_files
+
+BOOK = project.find()
+ADDRESS = "sampling/demo"
+
+
+@pytest.mark.parametrize("address", BOOK.addresses())
+def test_every_chapter_keeps_the_contract(address):
+    assert contract.problems(BOOK, address) == []
+
+
+@pytest.mark.parametrize("address", BOOK.addresses())
+def test_every_record_belongs_to_a_chapter_of_today(address):
+    """Only the ``book`` record must be fresh; the verdicts of every record must be those of its criteria."""
+    manifest = BOOK.manifest(address)
+    for path in (BOOK.results / address).glob("*.json"):
+        found = press_files.read_json(path)
+        wrong = [
+            p for p in records.problems(manifest, found) if "isn't the one that its criterion gives" in p
+        ]
+        assert not wrong or path.stem != "book"
+
+
+def test_no_page_is_missing_from_the_contents():
+    pages = {str(p.relative_to(BOOK.root).with_suffix("")) for p in BOOK.root.glob("notebooks/*/*/*.py")}
+    pages |= {str(p.relative_to(BOOK.root).with_suffix("")) for p in BOOK.root.glob("book/*.md")}
+    assert pages == set(BOOK.pages())
+
+
+def test_a_scaffold_keeps_the_contract_and_runs(small):
+    small.add(ADDRESS)
+    done = small.loglik("check", ADDRESS)
+    assert (done.returncode, done.stdout.strip()) == (0, "every chapter keeps the contract")
+
+
+@pytest.fixture
+def demo(small):
+    small.add(ADDRESS)
+    return small
+
+
+def folder(demo):
+    return demo.root / "notebooks" / ADDRESS
+
+
+def change(path, before, after):
+    text = path.read_text()
+    assert before in text
+    path.write_text(text.replace(before, after, 1))
+
+
+BREAKS = {
+    "is missing": lambda d: (d.root / "bench" / f"{ADDRESS}.py").unlink(),
+    "does not list notebooks/sampling/demo/apply": lambda d: change(
+        d.root / "_toc.yml", "- file: notebooks/sampling/demo/apply\n", ""
+    ),
+    "independence contract": lambda d: change(d.root / "pyproject.toml", '  "loglik.sampling.demo",\n', ""),
+    "method.ipynb isn't what method.py gives": lambda d: change(folder(d) / "method.ipynb", "Summary", "End"),
+    "first cell is not a title": lambda d: change(folder(d) / "method.py", "# #", "# ##"),
+    "bootstrap lines": lambda d: change(
+        folder(d) / "method.py", "import loglik  #", "import loglik as ll  #"
+    ),
+    "house's header": lambda d: change(folder(d) / "method.py", "format_name: percent", "format_name: light"),
+    "must declare seed": lambda d: change(folder(d) / "method.py", "seed: int = 0", "seed: int = 1"),
+    "no comment that explains": lambda d: change(
+        folder(d) / "method.py", "  # any integer from 0; all randomness follows from it", ""
+    ),
+    "papermill does not read parameter": lambda d: change(
+        folder(d) / "method.py", "any integer from 0", "n = an integer"
+    ),
+    "gives claim C1 no verdict": lambda d: change(folder(d) / "reproduction.py", "chapter.claim(", "print("),
+    "does not end with chapter.summary()": lambda d: change(
+        folder(d) / "method.py", "chapter.summary()", "1"
+    ),
+    "has 31 lines": lambda d: change(
+        folder(d) / "method.py",
+        "# %% [markdown]\n# ## Summary",
+        "# %%\n" + "x = 1\n" * 31 + "\n# %% [markdown]\n# ## Summary",
+    ),
+    "names an absolute path": lambda d: change(
+        folder(d) / "method.py", "# ## Summary", '# ## Summary\n# of "/home/me/data.csv"'
+    ),
+    "lacks a caption or an alternative text": lambda d: change(
+        folder(d) / "method.py",
+        "# %%\nchapter",
+        '# %% mystnb={"figure": {"name": "demo-a", "caption": "A."}}\nchapter',
+    ),
+    "does not start with demo-": lambda d: change(
+        folder(d) / "method.py",
+        "# %%\nchapter",
+        '# %% mystnb={"figure": {"name": "a", "caption": "A."}, "image": {"alt": "A."}}\nchapter',
+    ),
+    "book.json is missing": lambda d: change(folder(d) / "paper.yml", "state: draft", "state: complete"),
+}
+PAIRED = ("method.ipynb isn't",)
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory):
+    from tests.conftest import SmallProject
+
+    small = SmallProject(tmp_path_factory.mktemp("contract") / "project")
+    small.add(ADDRESS)
+    return small
+
+
+@pytest.mark.parametrize("problem", BREAKS)
+def test_each_promise_can_be_broken(pristine, problem, tmp_path):
+    import shutil
+
+    copy = tmp_path / "project"
+    shutil.copytree(pristine.root, copy)
+    broken = type("Copy", (), {"root": copy})
+    assert contract.problems(project.Project(copy), ADDRESS) == []
+    BREAKS[problem](broken)
+    if not problem.startswith(PAIRED):
+        for name in ("method", "reproduction", "apply"):
+            source = folder(broken) / f"{name}.py"
+            source.with_suffix(".ipynb").write_text(pairs.ipynb(source))
+    found = contract.problems(project.Project(copy), ADDRESS)
+    assert any(problem in line for line in found), found
+
+
+def test_a_figure_without_words_is_found(tmp_path):
+    cell = {"cell_type": "code", "metadata": {}, "outputs": [{"data": {"image/png": ""}}]}
+    path = tmp_path / "executed.ipynb"
+    path.write_text(json.dumps({"cells": [cell]}))
+    assert contract.undescribed_figures(path) == ["cell 1 shows a figure without caption or alternative text"]
+    cell["metadata"] = {"mystnb": {"figure": {"caption": "A."}, "image": {"alt": "A line."}}}
+    path.write_text(json.dumps({"cells": [cell]}))
+    assert contract.undescribed_figures(path) == []
