@@ -70,7 +70,7 @@ lock: ## Resolve requirements.txt anew from pyproject.toml, in an environment of
 	@_build/lock/bin/python -m pip install --quiet '.[all]'
 	@{ echo "# Exact pins of everything that the book and its tests need: made by 'make lock', for Python 3.11."; \
 	   echo "# For a CPU-only torch elsewhere: pip install -r requirements.txt --extra-index-url https://download.pytorch.org/whl/cpu"; \
-	   _build/lock/bin/python -m pip freeze --exclude loglik | sed -E 's/^(torch==[0-9.]+)\+cpu$$/\1/'; } > requirements.txt
+	   _build/lock/bin/python -m pip freeze --all --exclude loglik --exclude pip | sed -E 's/^(torch==[0-9.]+)\+cpu$$/\1/'; } > requirements.txt
 	@rm -rf _build/lock
 
 clean: ## Remove everything that was made, but not the environment

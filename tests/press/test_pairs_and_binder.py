@@ -142,9 +142,9 @@ def test_the_address_is_one_setting(copy):
     left = [path for path in scaffold.tracked_texts(copy) if old in path.read_text(encoding="utf-8")]
     assert left == []
     assert pairs.pair(copy, write=False) == []
-    for name in ("_config.yml", "CITATION.cff", "README.md"):
+    for name in ("CITATION.cff", "README.md"):
         assert "someone/their-book" in (copy.root / name).read_text()
-    assert "someone.github.io/their-book" in (copy.root / "_config.yml").read_text()
+    assert "someone.github.io/their-book" in (copy.root / "CITATION.cff").read_text()
     with pytest.raises(ValueError, match="must be OWNER/NAME"):
         scaffold.change_address(copy, "nonsense")
 

@@ -29,7 +29,7 @@ def render(project: Project, profile: str, *, strict: bool = True, quiet: bool =
     prepare(project, profile)
     flags = ["-n", "-W", "--keep-going"] if strict else []
     log = project.build / "site" / "jupyter-book.log"
-    command = [sys.executable, "-m", "jupyter_book.cli.main", "build", ".", *flags]
+    command = [str(Path(sys.executable).with_name("jupyter-book")), "build", ".", *flags]
     environment = {
         **os.environ,
         "SOURCE_DATE_EPOCH": _commit_time(project.root),
