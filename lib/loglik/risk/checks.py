@@ -15,7 +15,7 @@ Floats = NDArray[np.float64]
 
 
 def column_names(X: Any, n_features: int) -> list[str]:
-    """Names of the columns for error messages: those of a data frame, else ``0``, ``1``, …"""
+    """Names of the columns for error messages: those of a data frame, else ``0``, ``1`` and so on."""
     columns = getattr(X, "columns", None)
     return [f"'{name}'" for name in columns] if columns is not None else [str(j) for j in range(n_features)]
 
