@@ -83,7 +83,9 @@ def test_streams_of_the_frameworks_follow_too(chapter):
 
 def test_papermills_injected_cell_is_checked(checkout, monkeypatch):
     def shell(cell):
-        found = types.SimpleNamespace(user_ns={"In": ["", "x = 1", cell], "n": 5, "profile": "smoke", "seed": 0})
+        found = types.SimpleNamespace(
+            user_ns={"In": ["", "x = 1", cell], "n": 5, "profile": "smoke", "seed": 0}
+        )
         monkeypatch.setattr(chapter_module, "_shell", lambda: found)
         monkeypatch.setattr(chapter_module, "use_style", lambda: None)
 
@@ -111,7 +113,7 @@ def test_no_summary_without_every_verdict(chapter):
 
 
 def test_a_claim_is_judged_in_its_own_notebook(checkout, chapter):
-    with pytest.raises(ValueError, match="no claim 'C2'; paper.yml lists: C1"):
+    with pytest.raises(ValueError, match=r"no claim 'C2'; paper\.yml lists: C1"):
         chapter.claim("C2", measured=1.0)
     with pytest.raises(ValueError, match="judged in 'reproduction', not in 'method'"):
         Chapter("risk/demo/method").claim("C1", measured=1.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,6 +20,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, TypeError, LookupError, FileNotFoundError) as error:
         print(f"loglik: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # `loglik list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         print("\nloglik: interrupted; finished notebooks are kept, the same command goes on", file=sys.stderr)
         return 130
@@ -269,17 +273,14 @@ def _address(arguments: Any) -> int:
 
 
 def _list(arguments: Any) -> int:
-    from rich.table import Table
-
     from loglik import claims
     from loglik.press import catalogue
 
-    project = _project()
-    table = Table("paper", "title", "year", "state", "claims reproduced")
-    for entry in catalogue.entries(project.root):
-        score = f"{entry.verdicts()[claims.REPRODUCED]} of {len(entry.claim_ids)}" if entry.claim_ids else ""
-        table.add_row(entry.address, entry.info["title"], str(entry.info["year"]), entry.state, score)
-    _console().print(table)
+    entries = catalogue.entries(_project().root)
+    width = max(len(entry.address) for entry in entries)
+    for entry in entries:
+        score = f"{entry.verdicts()[claims.REPRODUCED]}/{len(entry.claim_ids)}" if entry.claim_ids else ""
+        print(f"{entry.address:<{width}}  {entry.state:<8}  {score:>5}  {entry.info['title']}")
     return 0
 
 

@@ -56,9 +56,9 @@ def _accepts(type_name: str, value: Any) -> bool:
 def cells(source: str) -> list[tuple[str, str]]:
     """Split percent-format text into (head, body) pairs; what stands before the first cell is dropped."""
     marks = list(_PERCENT_CELL.finditer(source))
-    ends = [mark.start() for mark in marks[1:]] + [len(source)]
+    ends = [*(mark.start() for mark in marks), len(source)][1:]
     return [
-        (m["head"].strip(), source[m.end() : end].strip("\n")) for m, end in zip(marks, ends, strict=True)
+        (m["head"].strip(), source[m.end() : end].strip("\n")) for m, end in zip(marks, ends, strict=False)
     ]
 
 

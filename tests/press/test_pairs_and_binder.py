@@ -86,36 +86,19 @@ def test_torch_is_pinned_to_the_release_that_has_a_cpu_build():
 
 
 def test_binders_script_does_its_work(tmp_path):
-    """As far as it goes without Docker: run in a copy, with a stand-in for pip and a site of its own."""
-    site = tmp_path / "site"
-    for name in (
-        "torch/include/a.h",
-        "scipy/tests/t.py",
-        "mine/tests/t.py",
-        "torch/nn/tests/t.py",
-        "torch/a.py",
-    ):
-        path = site / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
+    """As far as it goes without Docker: run here, with a stand-in for pip and this environment's Python."""
     tools = tmp_path / "bin"
     tools.mkdir()
     (tools / "pip").write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/pip.log\n')
-    (tools / "python").write_text(
-        f'#!/bin/sh\ncase "$2" in *purelib*) echo {site};; *) exec {sys.executable} "$@";; esac\n'
-    )
+    (tools / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
     for tool in tools.iterdir():
         tool.chmod(0o755)
     script = BOOK.root / "binder/postBuild"
     assert os.access(script, os.X_OK)
     environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
-    done = subprocess.run(
-        [script], cwd=BOOK.root, env=environment, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([script], cwd=BOOK.root, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "pip.log").read_text().strip() == "install --no-cache-dir --no-deps -e ."
-    left = {str(path.relative_to(site)) for path in site.rglob("*") if path.is_file()}
-    assert left == {"mine/tests/t.py", "torch/a.py"}
 
 
 @pytest.fixture
