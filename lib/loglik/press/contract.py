@@ -74,7 +74,7 @@ def starts_as_agreed(project: Project, manifest: Manifest) -> Iterator[str]:
         cells = parameters.cells(text)
         if not text.startswith(pairs.HEADER):
             yield f"{name}.py does not start with the house's header (loglik.press.pairs.HEADER)"
-        if not cells or not re.match(r"# # \S.*\n#\n# \S", cells[0][1]):
+        if not cells or not re.match(r"# # \S.*\n(#\n)?# \w", cells[0][1]):
             yield f"{name}.py: the first cell is not a title with a one-sentence promise below it"
         setup = [body for head, body in cells if '"setup"' in head]
         if len(setup) != 1 or not setup[0].startswith(lines):

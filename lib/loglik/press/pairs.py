@@ -22,7 +22,9 @@ HEADER = """\
 #   kernelspec: {display_name: Python 3, language: python, name: python3}
 # ---
 """
-_BOOTSTRAP = re.compile(r"^try:\n    import loglik.*?^    \)\n", re.MULTILINE | re.DOTALL)
+_BOOTSTRAP = re.compile(
+    r"^try:\n    import loglik.*?\nexcept ModuleNotFoundError.*?\n(?=\n*^\S)", re.MULTILINE | re.DOTALL
+)
 
 
 def read(path: Path) -> Any:
@@ -60,9 +62,8 @@ except ModuleNotFoundError:  # Colab, or a kernel without the package
     from IPython import get_ipython
 
     flags = "--no-deps" if "google.colab" in sys.modules else ""
-    get_ipython().run_line_magic(
-        "pip", f"install -q {{flags}} {wanted}"
-    )
+    packages = "{wanted}"
+    get_ipython().run_line_magic("pip", f"install -q {{flags}} {{packages}}")
 """
 
 

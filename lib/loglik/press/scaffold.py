@@ -159,22 +159,34 @@ def _write_code(project: Project, part: str, paper: str, entry: dict[str, Any]) 
 
 
 def _into_contents(project: Project, part: str, paper: str) -> Path:
-    """Add the chapter to ``_toc.yml``: at the end of its part, the parts in the order of :data:`PARTS`."""
+    """Add the chapter to ``_toc.yml`` below its part's opening page, which comes in the order of the parts."""
     path = project.root / "_toc.yml"
-    toc = yaml.safe_load(path.read_text(encoding="utf-8"))
-    captions = [PARTS[name] for name in PARTS]
-    found = next((p for p in toc["parts"] if p["caption"] == PARTS[part]), None)
-    if found is None:
-        opening = {"file": f"book/part_{part}", "sections": []}
-        found = {"caption": PARTS[part], "numbered": True, "chapters": [opening]}
-        earlier = [
-            i for i, p in enumerate(toc["parts"]) if p["caption"] in captions[: captions.index(PARTS[part])]
-        ]
-        toc["parts"].insert(earlier[-1] + 1 if earlier else 0, found)
+    text = path.read_text(encoding="utf-8")
+    comments = "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
+    toc = yaml.safe_load(text)
+    parts = _chapters_of(toc)
     pages = [{"file": f"notebooks/{part}/{paper}/{name}"} for name in _PROMISES]
-    found["chapters"][0].setdefault("sections", []).extend(pages)
-    files.write_text(path, _yaml(toc))
+    opening = next((entry for entry in parts if entry["file"] == f"book/part_{part}"), None)
+    if opening is None:
+        opening = {"file": f"book/part_{part}", "sections": []}
+        order = [f"book/part_{name}" for name in PARTS]
+        place = order.index(opening["file"])
+        parts.insert(
+            sum(order.index(entry["file"]) < place for entry in parts if entry["file"] in order), opening
+        )
+    opening.setdefault("sections", []).extend(pages)
+    files.write_text(path, comments + _yaml(toc))
     return path
+
+
+def _chapters_of(toc: dict[str, Any]) -> list[dict[str, Any]]:
+    """The list of the parts' opening pages in the contents."""
+    found = next((entry for entry in toc["parts"] if entry["caption"] == "Chapters"), None)
+    if found is None:
+        found = {"caption": "Chapters", "numbered": 1, "chapters": []}
+        toc["parts"].append(found)
+    chapters: list[dict[str, Any]] = found["chapters"]
+    return chapters
 
 
 def _into_contracts(project: Project, part: str, paper: str) -> Path:
