@@ -1,0 +1,297 @@
+"""The rendered site in a real browser: light and dark, wide and on a phone."""
+
+import os
+import shutil
+from contextlib import contextmanager
+
+import pytest
+
+PHONE, DESK = {"width": 390, "height": 844}, {"width": 1400, "height": 900}
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        if os.environ.get("CI"):
+            pytest.fail("CI has to have Chromium: apt-get install chromium")
+        pytest.skip("no Chromium on this machine")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium, address):
+    """Open a page; it fails the test on a console error, a script error or a request to another host."""
+    opened, trouble = [], []
+
+    def go(page, viewport=DESK, scheme="light"):
+        context = chromium.new_context(viewport=viewport, color_scheme=scheme)
+        opened.append(context)
+        tab = context.new_page()
+        tab.set_default_timeout(15_000)
+        tab.on("console", lambda m: trouble.append(f"console: {m.text}") if m.type == "error" else None)
+        tab.on("pageerror", lambda error: trouble.append(f"script: {error}"))
+        tab.on("request", lambda r: None if _is_here(r.url, address) else trouble.append(f"request: {r.url}"))
+        tab.goto(f"{address}/{page}")
+        tab.wait_for_load_state("networkidle")
+        return tab
+
+    yield go
+    for context in opened:
+        context.close()
+    assert not trouble, "\n".join(trouble)
+
+
+def _is_here(url, address):
+    return url.startswith((address, "data:", "blob:", "about:"))
+
+
+@contextmanager
+def changed_hash(tab):
+    before = tab.evaluate("location.hash")
+    yield
+    tab.wait_for_function("before => location.hash !== before", arg=before)
+
+
+def field(tab, name):
+    found = tab.locator(f".lk-filters [name={name}]")
+    assert found.evaluate("f => f.labels.length") == 1, f"{name} has no label"
+    return found
+
+
+def shown(tab):
+    return tab.locator(".lk-table tbody tr:visible").count()
+
+
+@pytest.fixture
+def method_page(chapter_pages):
+    return next(page for page in chapter_pages if page.endswith("/method")) + ".html"
+
+
+@pytest.fixture
+def claims_page(chapter_pages):
+    return next(page for page in chapter_pages if page.endswith("/reproduction")) + ".html"
+
+
+# -- every page ----------------------------------------------------------------------------------------------
+
+
+def test_every_page_loads_quietly_and_fits_a_phone(visit, pages):
+    wide = {}
+    for page in pages:
+        tab = visit(f"{page}.html", viewport=PHONE)
+        width = tab.evaluate("document.documentElement.scrollWidth")
+        if width > PHONE["width"]:
+            wide[page] = width
+        tab.context.close()
+    assert not wide, f"pages that scroll sideways at {PHONE['width']} px: {wide}"
+
+
+def test_pictures_load_and_have_texts(visit, chapter_pages):
+    for page in chapter_pages:
+        tab = visit(f"{page}.html")
+        pictures = tab.evaluate(
+            "[...document.images].map(i => { i.loading = 'eager';"
+            " return {src: i.src, width: i.naturalWidth, alt: i.alt, hidden: !i.offsetParent} })"
+        )
+        broken = [p["src"] for p in pictures if not p["width"] and not p["hidden"]]
+        assert not broken, f"{page}: {broken}"
+        assert all(p["alt"].strip() for p in pictures), page
+        tab.context.close()
+
+
+# -- mathematics, search, dark mode --------------------------------------------------------------------------
+
+
+def test_mathematics_is_typeset(visit, method_page):
+    tab = visit(method_page)
+    tab.wait_for_selector("mjx-container")
+    raw = tab.locator(".math").count()
+    assert raw > 0
+    tab.wait_for_function("n => document.querySelectorAll('.math mjx-container').length >= n", arg=raw)
+    assert tab.locator("mjx-merror").count() == 0
+
+
+def test_search_finds_a_word(visit):
+    tab = visit("search.html?q=criterion")
+    tab.wait_for_selector("#search-results li a")
+    texts = " ".join(tab.locator("#search-results li").all_inner_texts())
+    assert "How claims are judged" in texts
+
+
+def test_the_search_box_opens_by_key(visit):
+    tab = visit("book/index.html")
+    tab.keyboard.press("Control+k")
+    tab.wait_for_selector("dialog#pst-search-dialog[open] input")
+
+
+def test_dark_mode_toggles_and_stays(visit):
+    tab = visit("book/index.html")
+    back = "getComputedStyle(document.body).backgroundColor"
+    seen = {}
+    for _ in range(3):
+        seen[tab.evaluate("document.documentElement.dataset.theme")] = tab.evaluate(back)
+        tab.locator(".theme-switch-button:visible").first.click()
+    assert set(seen) == {"light", "dark"}
+    assert seen["light"] != seen["dark"]
+    tab.evaluate("localStorage.setItem('mode', 'dark'); localStorage.setItem('theme', 'dark')")
+    tab.reload()
+    assert tab.evaluate("document.documentElement.dataset.theme") == "dark"
+
+
+CONTRAST = """
+() => {
+  const parse = (c) => (c.match(/[\\d.]+/g) || []).map(Number);
+  const channel = (v) => ((v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+  const luminance = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
+  const behind = (node) => {
+    for (; node; node = node.parentElement) {
+      const c = parse(getComputedStyle(node).backgroundColor);
+      if (c.length && (c.length < 4 || c[3] > 0.99)) return c;
+    }
+    return [255, 255, 255];
+  };
+  const poor = [];
+  const walker = document.createTreeWalker(document.querySelector("article"), NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const node = walker.currentNode.parentElement;
+    if (!walker.currentNode.data.trim() || !node.offsetParent) continue;
+    if (node.closest("svg, .headerlink, mjx-container, .highlight, select, .mime-html-fixed")) continue;
+    const style = getComputedStyle(node);
+    let seen = 1;
+    for (let n = node; n; n = n.parentElement) seen *= Number(getComputedStyle(n).opacity);
+    const ground = behind(node), ink = parse(style.color).slice(0, 3).map((v, i) => v * seen + ground[i] * (1 - seen));
+    const a = luminance(ink), b = luminance(ground);
+    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    if (ratio < 4.5) poor.push(`${ratio.toFixed(2)} ${walker.currentNode.data.trim().slice(0, 40)}`);
+  }
+  return [...new Set(poor)];
+}
+"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_from_its_ground(visit, scheme, claims_page):
+    for page in ("book/index.html", "book/catalogue.html", "book/scoreboard.html", claims_page):
+        tab = visit(page, scheme=scheme)
+        assert tab.evaluate("document.documentElement.dataset.theme") == scheme
+        assert tab.evaluate(CONTRAST) == [], page
+        tab.context.close()
+
+
+# -- the tables ----------------------------------------------------------------------------------------------
+
+
+def test_the_catalogue_filters(visit):
+    tab = visit("book/catalogue.html")
+    assert shown(tab) == 28
+    with changed_hash(tab):
+        field(tab, "part").select_option("causal")
+    assert shown(tab) == 2
+    assert tab.locator(".lk-count").inner_text() == "2 of 28 papers"
+    with changed_hash(tab):
+        field(tab, "q").fill("instrumental invalid")
+    assert shown(tab) == 1
+    tab.reload()
+    assert shown(tab) == 1, "the address keeps the filters"
+    tab.get_by_role("button", name="Reset").click()
+    tab.wait_for_function("location.hash === ''")
+    assert shown(tab) == 28
+    with changed_hash(tab):
+        field(tab, "q").fill("no such paper anywhere")
+    assert shown(tab) == 0
+    assert tab.locator(".lk-none").is_visible()
+
+
+def test_the_catalogue_sorts_by_keyboard(visit):
+    tab = visit("book/catalogue.html")
+    years = ".lk-table tbody tr td:nth-child(3)"
+    tab.get_by_role("button", name="Year").focus()
+    with changed_hash(tab):
+        tab.keyboard.press("Enter")
+    found = [int(text) for text in tab.locator(years).all_inner_texts()]
+    assert found == sorted(found)
+    assert found[0] != found[-1]
+    assert tab.locator("th[aria-sort=ascending]").inner_text().startswith("Year")
+    with changed_hash(tab):
+        tab.keyboard.press("Enter")
+    assert [int(text) for text in tab.locator(years).all_inner_texts()] == found[::-1]
+
+
+def test_the_catalogue_sorts_on_a_phone(visit):
+    tab = visit("book/catalogue.html", viewport=PHONE)
+    with changed_hash(tab):
+        tab.locator("select[aria-label='Sort by']").select_option("-year")
+    found = [int(t.split()[-1]) for t in tab.locator(".lk-table tbody tr td:nth-child(3)").all_inner_texts()]
+    assert found == sorted(found, reverse=True)
+
+
+def test_the_whole_catalogue_is_there_without_scripts(chromium, address):
+    context = chromium.new_context(java_script_enabled=False)
+    tab = context.new_page()
+    tab.goto(f"{address}/book/catalogue.html")
+    assert tab.locator(".lk-table tbody tr").count() == 28
+    assert not tab.locator(".lk-filters").is_visible()
+    context.close()
+
+
+def test_the_scoreboard_leads_to_the_card_of_a_claim(visit):
+    tab = visit("book/scoreboard.html")
+    link = tab.locator(".lk-table a.lk-id").first
+    name = link.inner_text().strip()
+    link.click()
+    card = tab.locator(f"#claim-{name}")
+    card.wait_for()
+    tab.wait_for_load_state("load")
+    tab.wait_for_function(
+        "id => { const box = document.getElementById(id).getBoundingClientRect();"
+        " return box.top >= 0 && box.top < innerHeight }",
+        arg=f"claim-{name}",
+    )
+
+
+def test_the_scoreboard_filters_by_verdict(visit):
+    tab = visit("book/scoreboard.html")
+    choice = field(tab, "verdict")
+    values = [v for v in choice.locator("option").evaluate_all("o => o.map(x => x.value)") if v]
+    whole = shown(tab)
+    each = []
+    for value in values:
+        choice.select_option(value)
+        each.append(shown(tab))
+        assert set(tab.locator("tbody tr:visible").evaluate_all("r => r.map(x => x.dataset.verdict)")) == {
+            value
+        }
+    assert sum(each) == whole > 0
+
+
+# -- the chapter's header ------------------------------------------------------------------------------------
+
+
+def test_a_chapter_s_header_has_its_buttons(visit, chapter_pages):
+    for page in chapter_pages:
+        tab = visit(f"{page}.html")
+        head = tab.locator(".lk-head")
+        for name in ("Binder", "Colab", ".ipynb", ".py"):
+            assert head.locator(".lk-actions a", has_text=name).first.is_visible(), f"{page}: {name}"
+        assert head.locator(".lk-tabs [aria-current=page]").count() == 1, page
+        with tab.expect_download() as found:
+            head.locator(".lk-actions a", has_text=".ipynb").click()
+        assert found.value.suggested_filename.endswith(".ipynb"), page
+        tab.context.close()
+
+
+def test_a_chapter_can_be_cited(visit, method_page):
+    tab = visit(method_page)
+    tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    assert not tab.locator(".lk-bib pre").first.is_visible()
+    tab.locator(".lk-cite summary").click()
+    assert tab.locator(".lk-bib pre").count() == 2
+    tab.locator(".lk-copy").first.click()
+    tab.wait_for_function("document.querySelector('.lk-copy').textContent === 'Copied'")
+    assert tab.evaluate("navigator.clipboard.readText()").startswith("@")
