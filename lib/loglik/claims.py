@@ -305,15 +305,16 @@ def _from_json(value: Any) -> Any:
 
 
 def number(value: Any) -> str:
-    """Three significant digits, without noise: 0.712, 1.20e-05, 1,847."""
+    """Three significant digits, without noise and with a true minus sign: 0.712, 1.20e−05, 1,847."""
     value = _from_json(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if value == 0 or not math.isfinite(value):
-        return f"{value:g}"
-    if float(value).is_integer() and abs(value) < 1e6:
-        return f"{int(value):,}"
-    if 1e-3 <= abs(value) < 1e5:
-        digits = max(0, 2 - math.floor(math.log10(abs(value))))
-        return f"{value:,.{digits}f}"
-    return f"{value:.2e}"
+        text = f"{value:g}"
+    elif float(value).is_integer() and abs(value) < 1e6:
+        text = f"{int(value):,}"
+    elif 1e-3 <= abs(value) < 1e5:
+        text = f"{value:,.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"
+    else:
+        text = f"{value:.2e}"
+    return text.replace("-", "−")

@@ -50,6 +50,9 @@ def has_one_address(project: Project, manifest: Manifest) -> Iterator[str]:
     for path in (f"tests/{part}/test_{paper}.py", f"bench/{part}/{paper}.py"):
         if not (project.root / path).exists():
             yield f"{path} is missing"
+    api = project.root / "book" / f"api_{part}.md"
+    if not api.exists() or f"loglik.{part}.{paper}\n" not in api.read_text(encoding="utf-8"):
+        yield f"book/api_{part}.md does not document loglik.{part}.{paper}"
     with (project.root / "pyproject.toml").open("rb") as file:
         contracts = tomllib.load(file)["tool"]["importlinter"]["contracts"]
     independent = next(c["modules"] for c in contracts if c["type"] == "independence")

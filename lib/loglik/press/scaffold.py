@@ -155,7 +155,10 @@ def _write_code(project: Project, part: str, paper: str, entry: dict[str, Any]) 
     missing = {path: text for path, text in wanted.items() if not path.exists()}
     for path, text in missing.items():
         files.write_text(path, text)
-    return list(missing)
+    api = root / "book" / f"api_{part}.md"
+    before = api.read_text(encoding="utf-8") if api.exists() else f"# API: {PARTS[part].lower()}\n"
+    files.write_text(api, before + _template("api.md", **values))
+    return [*missing, api]
 
 
 def _into_contents(project: Project, part: str, paper: str) -> Path:
@@ -169,6 +172,7 @@ def _into_contents(project: Project, part: str, paper: str) -> Path:
     opening = next((entry for entry in parts if entry["file"] == f"book/part_{part}"), None)
     if opening is None:
         opening = {"file": f"book/part_{part}", "sections": []}
+        _api_pages(toc).append({"file": f"book/api_{part}"})
         order = [f"book/part_{name}" for name in PARTS]
         place = order.index(opening["file"])
         parts.insert(
@@ -177,6 +181,18 @@ def _into_contents(project: Project, part: str, paper: str) -> Path:
     opening.setdefault("sections", []).extend(pages)
     files.write_text(path, comments + _yaml(toc))
     return path
+
+
+def _api_pages(toc: dict[str, Any]) -> list[dict[str, Any]]:
+    """The list of pages below the API's own; a book without one gets the parts' pages at its end."""
+    for entry in toc["parts"]:
+        for page in entry["chapters"]:
+            if page["file"] == "book/api":
+                pages: list[dict[str, Any]] = page.setdefault("sections", [])
+                return pages
+    toc["parts"].append({"caption": "Reference", "chapters": []})
+    pages = toc["parts"][-1]["chapters"]
+    return pages
 
 
 def _chapters_of(toc: dict[str, Any]) -> list[dict[str, Any]]:
