@@ -1,0 +1,1 @@
+"""Numbers with their uncertainty: intervals, and paired comparisons of methods."""
