@@ -22,9 +22,9 @@ $(STAMP): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
 	@test -x $(BIN)/python || { echo "making $(VENV)"; $(PYTHON) -m venv $(VENV); }
-	@echo "installing requirements.txt into $(VENV)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@echo "installing requirements.txt into $(VENV): about two minutes"
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements.txt
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps -e .
 	@touch $@
 
 book: $(STAMP) ## Run what is not fresh and render the site (PROFILE=smoke for the impatient)
@@ -66,8 +66,8 @@ bench: $(STAMP) ## Each hot path beside its peer
 
 lock: ## Resolve requirements.txt anew from pyproject.toml, in an environment of its own
 	@rm -rf _build/lock && $(PYTHON) -m venv _build/lock
-	@_build/lock/bin/python -m pip install --quiet torch==2.13.0
-	@_build/lock/bin/python -m pip install --quiet '.[all]'
+	@_build/lock/bin/python -m pip install -qq torch==2.13.0
+	@_build/lock/bin/python -m pip install -qq '.[all]'
 	@{ echo "# Exact pins of everything that the book and its tests need: made by 'make lock', for Python 3.11."; \
 	   echo "# For a CPU-only torch elsewhere: pip install -r requirements.txt --extra-index-url https://download.pytorch.org/whl/cpu"; \
 	   _build/lock/bin/python -m pip freeze --all --exclude loglik --exclude pip | sed -E 's/^(torch==[0-9.]+)\+cpu$$/\1/'; } > requirements.txt

@@ -178,7 +178,7 @@ def _into_contents(project: Project, part: str, paper: str) -> Path:
         parts.insert(
             sum(order.index(entry["file"]) < place for entry in parts if entry["file"] in order), opening
         )
-    opening.setdefault("sections", []).extend(pages)
+    _list_at(opening, "sections").extend(pages)
     files.write_text(path, comments + _yaml(toc))
     return path
 
@@ -188,21 +188,24 @@ def _api_pages(toc: dict[str, Any]) -> list[dict[str, Any]]:
     for entry in toc["parts"]:
         for page in entry["chapters"]:
             if page["file"] == "book/api":
-                pages: list[dict[str, Any]] = page.setdefault("sections", [])
-                return pages
-    toc["parts"].append({"caption": "Reference", "chapters": []})
-    pages = toc["parts"][-1]["chapters"]
-    return pages
+                return _list_at(page, "sections")
+    toc["parts"].append({"caption": "Reference"})
+    return _list_at(toc["parts"][-1], "chapters")
+
+
+def _list_at(entry: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    """The list below a key of the contents, made when it isn't there."""
+    found: list[dict[str, Any]] = entry.setdefault(key, [])
+    return found
 
 
 def _chapters_of(toc: dict[str, Any]) -> list[dict[str, Any]]:
     """The list of the parts' opening pages in the contents."""
     found = next((entry for entry in toc["parts"] if entry["caption"] == "Chapters"), None)
     if found is None:
-        found = {"caption": "Chapters", "numbered": 1, "chapters": []}
+        found = {"caption": "Chapters", "numbered": 1}
         toc["parts"].append(found)
-    chapters: list[dict[str, Any]] = found["chapters"]
-    return chapters
+    return _list_at(found, "chapters")
 
 
 def _into_contracts(project: Project, part: str, paper: str) -> Path:
