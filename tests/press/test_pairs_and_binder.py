@@ -96,7 +96,9 @@ def test_binders_script_does_its_work(tmp_path):
     script = BOOK.root / "binder/postBuild"
     assert os.access(script, os.X_OK)
     environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
-    done = subprocess.run([script], cwd=BOOK.root, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [script], cwd=BOOK.root, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "pip.log").read_text().strip() == "install --no-cache-dir --no-deps -e ."
 
