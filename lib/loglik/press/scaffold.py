@@ -235,13 +235,7 @@ def update_readme(project: Project, *, write: bool = True) -> bool:
     """Bring the README's table of papers up to date; whether it had to change."""
     path = project.root / "README.md"
     text = path.read_text(encoding="utf-8")
-    table = catalogue.readme_table(project.root)
-    updated = re.sub(
-        r"(<!-- papers:begin -->\n).*?(<!-- papers:end -->)",
-        lambda m: f"{m[1]}{table}\n{m[2]}",
-        text,
-        flags=re.DOTALL,
-    )
+    updated = catalogue.with_readme_table(text, catalogue.readme_table(project.root))
     if write and updated != text:
         files.write_text(path, updated)
     return updated != text
