@@ -171,11 +171,11 @@ ax.vlines(
     linewidth=max(1, 400 / len(order)),
     label="exact",
 )
-ax.plot(place, seen.low[order], ".", color="C1", markersize=2, label="candidates (paper)")
-ax.plot(place, seen.high[order], ".", color="C1", markersize=2)
+ax.plot(place, seen.low[order], ".", color="C1", markersize=3, label="candidates (paper)")
+ax.plot(place, seen.high[order], ".", color="C1", markersize=3)
 ax.plot(place, risk[order], color="black", linewidth=1.5, label="baseline")
 ax.set(xlabel="people, sorted by baseline risk", ylabel=f"predicted risk ({table.event})", ylim=(-0.01, 1.01))
-ax.legend(loc="upper left", fontsize="small")
+plt.setp(ax.legend(loc="upper left", fontsize="small").legend_handles[:2], linewidth=5)
 plt.show()
 
 # %% [markdown]

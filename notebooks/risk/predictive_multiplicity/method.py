@@ -97,48 +97,39 @@ pd.DataFrame(
 #
 # ## The level set, drawn
 #
-# Two features; we draw the two slopes, each pair with the intercept that fits best.
-# A person is a direction in this plane. The largest score over the level set is where a line of equal scores last
-# touches it; that is all that a range is.
+# With one feature a model is a point in the plane: intercept and slope. A person is a direction in it: all models on
+# a line $w^\top\tilde x=s$ give her the same risk. Slide the line outwards; where it last touches the level set is the
+# end of her range. That is all that a range is. People with other features have lines of other slopes, and touch
+# elsewhere: the extreme models of two people are not the same model.
 
 # %%
 rng = chapter.rng("picture")
-X = rng.normal(size=(cfg.n_rows, 2)) * [1.0, 0.6]
-y = (X @ [1.2, 0.8] + rng.logistic(size=cfg.n_rows) > 0).astype(int)
+X = rng.normal(size=(cfg.n_rows, 1))
+y = (1.2 * X[:, 0] + rng.logistic(size=cfg.n_rows) > 0).astype(int)
 picture = pm.LevelSet(X, y, epsilon=0.02)
-person = np.array([[0.3, 1.4]])
-low, high = picture.ranges(person).models[0]
-axes_of = [np.linspace(-0.2, 2.4, 81), np.linspace(-0.8, 2.6, 81)]
-slopes = np.stack(np.meshgrid(*axes_of), -1).reshape(-1, 2)
-forced = np.broadcast_to(np.eye(3)[1:], (len(slopes), 2, 3))
-surface = solver.forced_fits(picture.rows, forced, slopes, picture.w0).loss.reshape(81, 81) - picture.loss0
+two = np.array([[0.0], [1.5]])
+touching = picture.ranges(two).models
+grid = [picture.w0[k] + np.linspace(-1.5, 1.5, 121) for k in range(2)]
+plane = np.stack(np.meshgrid(*grid), -1).reshape(-1, 2)
+surface = loss.losses(picture.rows, plane).reshape(121, 121) - picture.loss0
 
-# %% mystnb={"figure": {"caption": "The level set seen from above: excess loss of the best model with these two slopes (dark: within the tolerance of 0.02 nats). The dashed lines join models that give our person the same risk; the two that just touch the level set are the ends of the viable range. The cross is the baseline.", "name": "predictive-multiplicity-level-set"}, "image": {"alt": "An egg-shaped region of slopes with two parallel dashed tangent lines, labelled with the lowest and highest risk of one person."}}
-fig, ax = plt.subplots(figsize=(6.4, 5), layout="constrained")
-shades = ax.contourf(*axes_of, surface, levels=[0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2], cmap="Blues_r")
-ax.contour(*axes_of, surface, levels=[0.02], colors="black", linewidths=1.5)
+# %% mystnb={"figure": {"caption": "The whole level set of a model with one feature: excess loss of every intercept and slope (outlined: within the tolerance of 0.02 nats; cross: the baseline). Each pair of dashed lines joins models that give one person the same risk, and just touches the level set: at the ends of her viable range.", "name": "predictive-multiplicity-level-set"}, "image": {"alt": "An egg-shaped region of intercepts and slopes between two pairs of parallel dashed tangent lines, one pair vertical and one oblique, labelled with risks."}}
+fig, ax = plt.subplots(figsize=(6.6, 5), layout="constrained")
+shades = ax.contourf(*grid, surface, levels=[0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4], cmap="Blues_r")
+ax.contour(*grid, surface, levels=[0.02], colors="black", linewidths=2)
 fig.colorbar(shades, label="excess loss (nats)")
-for w, name in ((low, "lowest"), (high, "highest")):
-    slope_line = w[2] - (axes_of[0] - w[1]) * person[0, 0] / person[0, 1]
-    ax.plot(axes_of[0], slope_line, "--", color="C3")
-    ax.plot(*w[1:], "o", color="C3")
-    risk = picture.predict(person, w[None])[0, 0]
-    ax.annotate(
-        f"{name} risk {risk:.2f}",
-        w[1:],
-        xytext=(10, -20 if name == "lowest" else 14),
-        textcoords="offset points",
-        color="C3",
-        backgroundcolor="white",
-        fontsize="small",
-    )
-ax.plot(*picture.w0[1:], "x", color="black", markersize=9, markeredgewidth=2)
-ax.set(xlabel="slope of feature 1", ylabel="slope of feature 2", ylim=(-0.8, 2.6))
+style = dict(textcoords="offset points", backgroundcolor="white", fontsize="small", ha="center")
+for x, models, colour in zip(two, touching, ("C1", "C3"), strict=True):
+    for w, down in zip(models, (-1, 1), strict=True):
+        ax.plot(w @ [1, x[0]] - grid[1] * x[0], grid[1], "--", color=colour)
+        ax.plot(*w, "o", color=colour)
+        risk = picture.predict([x], w[None])[0, 0]
+        ax.annotate(f"x = {x[0]}: {risk:.2f}", w, xytext=(48 * down, 22 * down), color=colour, **style)
+ax.plot(*picture.w0, "x", color="black", markersize=9, markeredgewidth=2)
+ax.set(xlabel="intercept", ylabel="slope", xlim=grid[0][[0, -1]], ylim=grid[1][[0, -1]])
 plt.show()
 
 # %% [markdown]
-# (The lines are exact for the models that touch; elsewhere the intercept moves too.)
-#
 # ## The exact range is a root in one dimension
 #
 # Let $\varphi(s)=\min\{L(w): w^\top\tilde x=s\}$ be the price of giving a person the score $s$. It is convex with its
