@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 import torch
+from matplotlib.ticker import NullFormatter
 
 from loglik.risk.checks import Floats
 from loglik.risk.h_calibration.loss import noise_floor, window_statistic
@@ -145,7 +146,7 @@ def window_convergence(table: pd.DataFrame) -> None:
 
 def exceedances(table: pd.DataFrame) -> None:
     """Share of windows beyond epsilon at the truth, below both exponential bounds."""
-    _, ax = plt.subplots()
+    _, ax = plt.subplots(figsize=(8.6, 3.8))
     for colour, window in zip(_COLOURS, sorted(set(table["window"].tolist())), strict=False):
         part = table[table["window"] == window]
         share = part.groupby("epsilon")[["share", "bound", "sharp"]].mean()
@@ -163,7 +164,7 @@ def exceedances(table: pd.DataFrame) -> None:
         xlabel=r"$\epsilon\,\sqrt{M+1}$",
         ylabel=r"share of windows with $|T_k|>\epsilon$",
     )
-    ax.legend(loc="lower left", fontsize="small")
+    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize="small")
 
 
 def loss_landscape(table: pd.DataFrame, close: pd.DataFrame) -> None:
@@ -239,6 +240,7 @@ def posterior_dots(table: pd.DataFrame) -> None:
             ax.plot(values, np.full(len(values), row), "|", color=COLOURS[method[1]], ms=8, alpha=0.7)
             ax.plot(values.mean(), row, MARKERS[method[1]], color=COLOURS[method[1]], ms=6)
         ax.set(xscale="log", title=kind, xlabel=r"$\mathrm{E}\,\|P-P^*\|^2$")
+        ax.xaxis.set_minor_formatter(NullFormatter())
     axes[0].set_yticks(range(len(methods)), [f"{kind} · {loss}" for kind, loss in methods], fontsize="small")
 
 
@@ -280,7 +282,7 @@ def imbalance_curves(table: pd.DataFrame) -> None:
         ax.set(title=f"{classes} classes, {what}", xlabel="inverse temperature t", ylim=(0, None))
         ax.set_xticks([0.8, 1.0, 1.2])
     np.atleast_1d(axes)[0].set_ylabel("h loss (probability)")
-    np.atleast_1d(axes)[0].legend(loc="lower left", fontsize="small")
+    np.atleast_1d(axes)[-2].legend(loc="center", fontsize="small")
 
 
 def ablation_panels(table: pd.DataFrame) -> None:
