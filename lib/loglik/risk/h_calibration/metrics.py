@@ -99,7 +99,7 @@ def ece_equal_mass(probs: Any, y: Any, *, n_bins: int = 15) -> float:
 def debiased_ece(probs: Any, y: Any, *, n_bins: int = 15) -> float:
     r"""Equal-mass ECE of the top label, less its bias under a normal approximation.
 
-    A bin with gap g and standard error s contributes |g| on top of a bias E|N(g, s²)| − |g|, in closed form
+    A bin with gap g and standard error s contributes ``|g|`` on top of a bias E|N(g, s²)| − ``|g|``, in closed form
     :math:`s\sqrt{2/\pi}e^{-g^2/2s^2}+g(1-2\Phi(-g/s))-g`. The g that it takes is the observed one, so at
     the truth only about two fifths of the bias go. Source: Kumar, Liang and Ma (2019), whose power-1 version
     draws what we integrate.
