@@ -1,0 +1,1 @@
+"""Likelihood and information."""
