@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -40,6 +43,22 @@ def test_a_scaffold_keeps_the_contract_and_runs(small):
     small.add(ADDRESS)
     done = small.loglik("check", ADDRESS)
     assert (done.returncode, done.stdout.strip()) == (0, "every chapter keeps the contract")
+
+
+def test_a_scaffold_is_tidy_in_every_place(small):
+    """In parts that come before and behind `chapter` in the alphabet, for papers known and unknown."""
+    shutil.copy(BOOK.root / "tests" / "press" / "planned.yml", small.root / "book" / "planned.yml")
+    for address in ("causal/many_authors", ADDRESS):
+        small.add(address)
+    modules = [f"lib/loglik/{address}.py" for address in ("causal/many_authors", ADDRESS)]
+    for command in (["check", "--quiet"], ["format", "--check", "--quiet"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "ruff", *command, "notebooks", "tests", "bench", *modules],
+            cwd=small.root,
+            capture_output=True,
+            text=True,
+        )
+        assert (done.returncode, done.stdout) == (0, "")
 
 
 @pytest.fixture

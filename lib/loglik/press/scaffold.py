@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import textwrap
 from importlib.resources import files as resources
 from pathlib import Path
 from typing import Any
@@ -28,12 +29,11 @@ _ENTRY = {
     "hardware": {"book": "cpu", "full": "what the paper's scale takes"},
     "data": [],
 }
+_CHAPTER = "from loglik.chapter import Chapter"
 _PARAMETERS = "n_reps = None  # type: Optional[int] replicates; None takes what the profile says\n"
 _APPLY_PARAMETERS = 'data: str = ""  # a CSV file of yours; empty takes the example\n'
 _SETTINGS = """
-cfg = chapter.settings(
-    smoke=dict(n_reps=20), book=dict(n_reps=400), full=dict(n_reps=2000), n_reps=n_reps
-)
+cfg = chapter.settings(smoke=dict(n_reps=20), book=dict(n_reps=400), full=dict(n_reps=2000), n_reps=n_reps)
 """
 _JUDGE = """
 # %% [markdown]
@@ -107,8 +107,15 @@ def _take_planned(project: Project, address: str) -> dict[str, Any] | None:
     return dict(entry) if entry is not None else None
 
 
+class _Indented(yaml.SafeDumper):
+    """YAML as people write it: the items of a list stand further in than its key."""
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        super().increase_indent(flow, False)
+
+
 def _yaml(value: Any) -> str:
-    return str(yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=110))
+    return str(yaml.dump(value, Dumper=_Indented, sort_keys=False, allow_unicode=True, width=110))
 
 
 def _write_chapter(project: Project, part: str, paper: str, entry: dict[str, Any]) -> list[Path]:
@@ -125,7 +132,7 @@ def _write_chapter(project: Project, part: str, paper: str, entry: dict[str, Any
             promise=promise,
             parameters=parameters,
             bootstrap=pairs.bootstrap(current["repository"], current["version"]),
-            imports=f"from loglik.{part} import {paper}\n" if body else "",
+            imports="\n".join(sorted([_CHAPTER, *([f"from loglik.{part} import {paper}"] if body else [])])),
             address=f"{part}/{paper}",
             notebook=name,
             body=settings + body.format(paper=paper),
@@ -145,6 +152,8 @@ def _write_code(project: Project, part: str, paper: str, entry: dict[str, Any]) 
         "authors": ", ".join(entry["authors"]),
         "year": entry["year"],
     }
+    what = f"What {values['authors']} ({entry['year']}) add, and only that; baselines come from the well-kept"
+    values["docstring"] = textwrap.fill(f"{what} library of the field.", 108)
     wanted = {
         root / "lib" / "loglik" / part / "__init__.py": f'"""{PARTS[part]}."""\n',
         root / "lib" / "loglik" / part / f"{paper}.py": _template("module.py", **values),
@@ -172,15 +181,17 @@ def _into_contents(project: Project, part: str, paper: str) -> Path:
     opening = next((entry for entry in parts if entry["file"] == f"book/part_{part}"), None)
     if opening is None:
         opening = {"file": f"book/part_{part}", "sections": []}
-        _api_pages(toc).append({"file": f"book/api_{part}"})
-        order = [f"book/part_{name}" for name in PARTS]
-        place = order.index(opening["file"])
-        parts.insert(
-            sum(order.index(entry["file"]) < place for entry in parts if entry["file"] in order), opening
-        )
+        _insert_in_order(parts, opening, [f"book/part_{name}" for name in PARTS])
+        _insert_in_order(_api_pages(toc), {"file": f"book/api_{part}"}, [f"book/api_{name}" for name in PARTS])
     _list_at(opening, "sections").extend(pages)
     files.write_text(path, comments + _yaml(toc))
     return path
+
+
+def _insert_in_order(pages: list[dict[str, Any]], page: dict[str, Any], order: list[str]) -> None:
+    """Put a page behind those that come before it in `order`; pages that aren't in it stay where they are."""
+    place = order.index(page["file"])
+    pages.insert(sum(p["file"] in order and order.index(p["file"]) < place for p in pages), page)
 
 
 def _api_pages(toc: dict[str, Any]) -> list[dict[str, Any]]:
