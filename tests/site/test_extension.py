@@ -12,7 +12,7 @@ sys.path.insert(0, str(ROOT / "book" / "_ext"))
 
 pytest.importorskip("sphinx", reason="the book's tools (extra: book) are not installed")
 
-from loglik_book import assets, freshness, header, markup  # noqa: E402
+from loglik_book import assets, directives, freshness, header, markup  # noqa: E402
 
 from loglik.press import catalogue  # noqa: E402
 
@@ -61,6 +61,17 @@ def test_links_are_relative_from_any_depth():
     assert markup.href("book/scoreboard", PAGE, "claim-C1") == f"../{PAGE}.html#claim-C1"
     assert markup.href(PAGE, "notebooks/risk/presto/apply") == "apply.html"
     assert markup.href("index", "book/api") == "book/api.html"
+
+
+def test_a_chart_links_only_to_chapters_that_are_there():
+    rows = [
+        {"trouble": "rare & costly", "paper": "risk/presto", "name": "PRESTO", "answer": "borrow"},
+        {"trouble": "none yet", "paper": "risk/unwritten", "name": "Later", "answer": "wait"},
+    ]
+    chart = directives.which_paper("book/part_risk", {"notebooks/risk/presto/method"}, rows)
+    assert "rare &amp; costly" in chart
+    assert 'href="../notebooks/risk/presto/method.html"' in chart
+    assert chart.count("href=") == 1
 
 
 @pytest.mark.parametrize(

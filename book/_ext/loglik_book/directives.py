@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
+import yaml
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
@@ -322,6 +323,47 @@ def _paper_card(entry: Entry, page: str, known: set[str]) -> str:
     )
 
 
+class WhichPaper(SphinxDirective):
+    """A decision chart: a list of troubles, each with the paper that answers it.
+
+    The content is a YAML list of mappings with keys ``trouble``, ``paper`` (part/paper), ``name``, ``answer``.
+    """
+
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        """The chart, as a list that a screen reader reads row by row."""
+        rows = yaml.safe_load("\n".join(self.content))
+        wanted = {"trouble", "paper", "name", "answer"}
+        for row in rows:
+            if set(row) != wanted:
+                raise self.error(f"which-paper: a row has {sorted(row)}, wanted {sorted(wanted)}")
+        chart = which_paper(self.env.docname, set(self.env.found_docs), rows)
+        return [nodes.raw("", chart, format="html")]
+
+
+def which_paper(page: str, known: set[str], rows: list[dict[str, str]]) -> str:
+    """Troubles on the left, the papers that answer them on the right; a paper without a chapter has no link."""
+    items = "".join(
+        f'<li><span class="lk-trouble">{escape(row["trouble"])}</span>'
+        f'<span class="lk-arrow" aria-hidden="true"></span>{_answer(row, page, known)}</li>'
+        for row in rows
+    )
+    left, right = "What troubles you", "What to reach for"
+    heads = f'<p class="lk-which-heads" aria-hidden="true"><span>{left}</span><span>{right}</span></p>'
+    return f'<div class="lk-which">{heads}<ul aria-label="{left}: {right}">{items}</ul></div>'
+
+
+def _answer(row: dict[str, str], page: str, known: set[str]) -> str:
+    text = f"<b>{escape(row['name'])}</b><small>{escape(row['answer'])}</small>"
+    target = f"notebooks/{row['paper']}/method"
+    return (
+        link(text, href(page, target), "lk-answer")
+        if target in known
+        else f'<span class="lk-answer">{text}</span>'
+    )
+
+
 def _directive(make: Callable[..., str], arguments: int = 0) -> type[FromRecords]:
     attributes: dict[str, Any] = {
         "make": staticmethod(make),
@@ -340,4 +382,5 @@ DIRECTIVES = {
     "part-cards": _directive(part_cards),
     "part-papers": _directive(part_papers, arguments=1),
     "book-state": _directive(book_state),
+    "which-paper": WhichPaper,
 }
