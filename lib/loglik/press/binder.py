@@ -12,7 +12,7 @@ from loglik.press import files
 from loglik.press.project import Project
 
 # What a chapter needs in a kernel: methods, frameworks, papermill. The book's tools and the tests stay out.
-EXTRAS = ("torch", "jax", "data", "risk", "run")
+EXTRAS = ("torch", "jax", "data", "risk", "generative", "language", "run")
 CPU_INDEX = "--extra-index-url https://download.pytorch.org/whl/cpu"
 
 
