@@ -290,10 +290,10 @@ def _short(entry: Entry, page: str, known: set[str]) -> str:
 def book_state(root: Path, page: str, known: set[str]) -> str:
     """Where the book stands, in numbers."""
     found = catalogue.entries(root)
-    written = sum(bool(entry.notebooks) for entry in found)
+    written = sum(entry.state == "complete" for entry in found)
     counts = catalogue.total(found)
     judged = sum(counts.values()) - counts[UNJUDGED]
-    numbers = [(len(found), "papers"), (written, "with a chapter"), (judged, "claims judged")]
+    numbers = [(len(found), "papers"), (written, "complete chapters"), (judged, "claims judged")]
     numbers += [(counts[claims.REPRODUCED], "reproduced")]
     tiles = "".join(f"<div><b>{number}</b><span>{label}</span></div>" for number, label in numbers)
     board = link("Every claim, with its numbers", href(page, "book/scoreboard"))
