@@ -11,7 +11,7 @@ JOBS_FLAG := $(if $(JOBS),--jobs $(JOBS))
 CHAPTER ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help environment book chapter test lint unit notebooks site browser bench record lock clean
+.PHONY: help environment optional book chapter test lint unit notebooks site browser bench record lock clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -26,6 +26,9 @@ $(STAMP): requirements.txt pyproject.toml
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements.txt
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps -e .
 	@touch $@
+
+optional: $(STAMP) ## Add what carries further data, and the peers of some benches
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps -r requirements-optional.txt
 
 book: $(STAMP) ## Run what is not fresh and render the site (PROFILE=smoke for the impatient)
 	@$(BIN)/loglik book --profile $(PROFILE) $(JOBS_FLAG)
