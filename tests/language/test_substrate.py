@@ -209,15 +209,18 @@ def test_accumulating_ragged_texts_equals_the_big_batch(tokenizer, sentences):
     rows = [random_ids((n,), 400, seed=n).tolist() for n in (40, 10, 25, 5)]
     batch = tokens.pad(rows, pad_id=PAD)
 
+    def flat(model):
+        return nn.utils.parameters_to_vector(model.parameters()).detach()
+
     def trained(grad_accum):
         model = models.tiny_llama(400, d_model=32, max_len=64, seed=4)
         cfg = TrainConfig(
             steps=1, batch_size=4, grad_accum=grad_accum, lr=1.0, warmup=0, clip=None, progress=False
         )
         fit(model, scoring.causal_loss, BatchData(batch), cfg, optimizer=lambda g: torch.optim.SGD(g, lr=1.0))
-        return nn.utils.parameters_to_vector(model.parameters())
+        return flat(model)
 
-    start = nn.utils.parameters_to_vector(models.tiny_llama(400, d_model=32, max_len=64, seed=4).parameters())
+    start = flat(models.tiny_llama(400, d_model=32, max_len=64, seed=4))
     whole, parts = trained(1) - start, trained(4) - start
     assert float((whole - parts).norm() / whole.norm()) < 1e-5
 
