@@ -1,0 +1,321 @@
+r"""The solver: over-relaxed ADMM over three simple sets, many problems at once.
+
+Z is affine (traces and row sums), Y positive semidefinite, W nonnegative. With scaled duals U and V the points
+:math:`P=Y+U`, :math:`Q=W+V` are all the state there is: the projections split P into :math:`Y=P_+` and
+:math:`U=P_-`, Q into :math:`W=Q_+` and :math:`V=Q_-`, so that one iteration reads
+
+.. math:: Z=\Pi_{\rm aff}\big((|P|+|Q|)/2-C/2\rho\big),\quad P\mathrel{+}=\alpha(Z-Y),\quad Q\mathrel{+}=\alpha(Z-W).
+
+Arrays are NumPy's on the CPU and torch's on a GPU; the code is the same. Axes: problem, matrix, row, row.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.linalg import eigh, eigvalsh
+
+from loglik.optimization.ila_sdp.inputs import Floats, Ints
+from loglik.optimization.ila_sdp.likelihood import labelling_cost
+from loglik.optimization.ila_sdp.rounding import masses_are_flat, match_clusters, pivot_labels
+
+RELAX = 1.8  # over-relaxation; 1.6 to 1.9 need about the same number of iterations
+CHECK = 10  # iterations between looks at residuals and bounds
+BATCHED_BELOW = 48  # rows; one batched call is faster there than single calls that compute half a spectrum
+CACHE = 2**16  # numbers a chunk may hold, so that the elementwise work stays in a core's cache
+
+Array = Any  # numpy.ndarray or torch.Tensor
+
+
+class State(NamedTuple):
+    """Where the iteration stands, for a warm start: primal and dual variables in the units of scaled costs."""
+
+    P: Floats  # (B, M, n, n) Y + U
+    Q: Floats  # (B, M, n, n) W + V
+    rho: Floats  # (B,) penalty
+
+
+class Solution(NamedTuple):
+    """Solved problems, one an entry of the first axis."""
+
+    Z: Floats  # (B, M, n, n) nonnegative; integral where certified
+    objective: Floats  # (B,)
+    lower_bound: Floats  # (B,) rigorous: no feasible point lies below
+    labels: Ints  # (B, n) the best rounding seen
+    labels_cost: Floats  # (B,) its objective, an upper bound
+    primal_residual: Floats  # (B,)
+    dual_residual: Floats  # (B,)
+    n_iter: Ints  # (B,)
+    certified: Any  # (B,) bool: the rounding is optimal within the gap tolerance
+    converged: Any  # (B,) bool: certified, or both residuals below tol
+    state: State
+
+
+class Settings(NamedTuple):
+    """Accuracy and effort of :func:`solve`."""
+
+    max_iter: int = 1000
+    tol: float = 1e-5  # relative residuals
+    gap_tol: float = 1e-5  # of a certificate: gap per row, in mean absolute deviations of the costs
+    rho: float | None = None  # first penalty; None takes the number of rows
+    device: str = "cpu"
+
+
+# -- projections ---------------------------------------------------------------------------------------------
+
+
+def _diagonal(M: Array) -> Array:
+    """A writable view of the diagonals (..., n) of contiguous matrices."""
+    n = M.shape[-1]
+    return M.reshape(*M.shape[:-2], n * n)[..., :: n + 1]
+
+
+def _normal_part(M: Array, traces: Array, rows: float) -> tuple[Array, Array]:
+    """Multipliers a (B, M), u (B, n) whose ``a I + (u 1' + 1 u')/2`` takes M to given traces and total row sums."""
+    K, n = M.shape[-3], M.shape[-1]
+    t = _diagonal(M).sum(-1)
+    R = M.sum(-1).sum(-2)
+    s = (R.sum(-1) - t.sum(-1) + traces.sum() - rows * n) / (K * (n - 1))
+    a = (t - traces - s[:, None]) / n
+    u = 2 * (R - a.sum(-1)[:, None] - rows) / (K * n) - s[:, None] / n
+    return a, u
+
+
+def _less_normal(M: Array, a: Array | None, u: Array) -> Array:
+    out = M - 0.5 * (u[:, None, :, None] + u[:, None, None, :])
+    if a is not None:
+        diagonal = _diagonal(out)
+        diagonal -= a[..., None]
+    return out
+
+
+def project_affine(M: Array, traces: Array) -> Array:
+    r"""Nearest point with :math:`\operatorname{tr}Z_k=\tau_k` and :math:`(\sum_kZ_k)1=1`, in closed form.
+
+    M (B, K, n, n) symmetric, traces (K,).
+    """
+    return _less_normal(M, *_normal_part(M, traces, 1.0))
+
+
+def project_psd(M: Array) -> Array:
+    """Positive semidefinite part of symmetric matrices (B, K, n, n).
+
+    From 48 rows on, each is done by LAPACK with the positive half of the spectrum only: near a solution that
+    is a handful of eigenvectors, and building them is most of the work of a full decomposition.
+    """
+    if isinstance(M, np.ndarray) and M.shape[-1] >= BATCHED_BELOW:
+        return _psd_by_half(M)
+    namespace = _namespace(M)
+    values, vectors = namespace.linalg.eigh(M)
+    return (vectors * values.clip(min=0)[..., None, :]) @ vectors.swapaxes(-1, -2)
+
+
+def _psd_by_half(M: Floats) -> Floats:
+    out = np.empty_like(M)
+    for matrix, target in zip(_stack(M), _stack(out), strict=True):
+        values, vectors = eigh(matrix, subset_by_value=(0, np.inf), check_finite=False)
+        np.matmul(vectors * values, vectors.T, out=target)
+    return out
+
+
+def _stack(M: Floats) -> Floats:
+    return M.reshape(-1, *M.shape[-2:])
+
+
+def _least_eigenvalues(M: Array) -> Array:
+    """Smallest eigenvalue of each matrix (B, K)."""
+    if isinstance(M, np.ndarray) and M.shape[-1] >= BATCHED_BELOW:
+        least = [eigvalsh(m, subset_by_index=(0, 0), check_finite=False)[0] for m in _stack(M)]
+        return np.array(least).reshape(M.shape[:-2])
+    return _namespace(M).linalg.eigvalsh(M)[..., 0]
+
+
+def _namespace(M: Array) -> Any:
+    if isinstance(M, np.ndarray):
+        return np
+    import torch
+
+    return torch
+
+
+# -- bounds --------------------------------------------------------------------------------------------------
+
+
+def dual_bound(C: Array, S: Array, N: Array, traces: Array) -> Array:
+    r"""A rigorous lower bound (B,) from any slacks S and any :math:`N\ge0`.
+
+    The multipliers :math:`u` of the row sums come from the least-squares fit of :math:`C-S-N`; then
+    :math:`\lambda_k=\lambda_{\min}(C_k-\frac12(u1'+1u')-N_k)` makes :math:`(\lambda,u,N)` dual feasible whatever
+    S was, with value :math:`\sum_k\tau_k\lambda_k+1'u`.
+    """
+    _, u = _normal_part(C - S - N, 0 * traces, 0.0)
+    least = _least_eigenvalues(_less_normal(C - N, None, u))
+    return (traces * least).sum(-1) + u.sum(-1)
+
+
+def _round(Z: Floats, C: Floats, n_clusters: int) -> tuple[Ints, Floats]:
+    """A labelling of each problem and its cost: by mass, or by eigenvectors where masses say nothing."""
+    labels = np.empty((len(Z), Z.shape[-1]), dtype=int)
+    costs = C if C.shape[-3] == n_clusters else np.repeat(C, n_clusters, axis=-3)
+    for b, masses in enumerate(Z.sum(-1)):
+        if len(masses) == n_clusters and not masses_are_flat(masses):
+            labels[b] = masses.argmax(0)
+        else:
+            labels[b] = match_clusters(costs[b], pivot_labels(Z[b].sum(0), n_clusters))
+    value = labelling_cost(costs, labels)
+    occupied = (labels[:, None] == np.arange(n_clusters)[:, None]).any(-1).all(-1)
+    return labels, np.where(occupied, value, np.inf)  # an empty cluster is no feasible point
+
+
+# -- the iteration -------------------------------------------------------------------------------------------
+
+
+def solve(
+    costs: Floats, traces: Floats, n_clusters: int, settings: Settings, state: State | None = None
+) -> Solution:
+    """Solve a stack of problems (B, M, n, n) with traces (M,).
+
+    On the CPU in chunks that fit a core's cache, on a GPU all at once. A problem is done when its rounding is
+    certified, or when both residuals are below the tolerance; it then leaves the chunk.
+    """
+    B, M, n, _ = costs.shape
+    size = B if settings.device != "cpu" else max(1, CACHE // (M * n * n))
+    parts = []
+    for first in range(0, B, size):
+        part = slice(first, first + size)
+        warm = None if state is None else State(*(np.asarray(a)[part] for a in state))
+        parts.append(_solve_chunk(costs[part], traces, n_clusters, settings, warm))
+    states = State(*(np.concatenate(column) for column in zip(*(p.state for p in parts), strict=True)))
+    whole: Any = {name: np.concatenate([getattr(p, name) for p in parts]) for name in Solution._fields[:-1]}
+    return Solution(**whole, state=states)
+
+
+class _Running:
+    """Arrays of the problems of a chunk that aren't done."""
+
+    def __init__(self, costs: Floats, settings: Settings, state: State | None) -> None:
+        B, _, n, _ = costs.shape
+        self.send = _sender(settings.device)
+        self.index = np.arange(B)
+        self.centre = costs.mean(axis=(1, 2, 3))
+        spread = np.abs(costs - self.centre[:, None, None, None]).mean(axis=(1, 2, 3))
+        self.scale = np.where(spread > 0, spread, 1.0)
+        scaled = (costs - self.centre[:, None, None, None]) / self.scale[:, None, None, None]
+        self.C = self.send(scaled)
+        start = settings.rho if settings.rho is not None else float(n)
+        self.P = self.send(np.zeros_like(costs) if state is None else np.array(state.P))
+        self.Q = self.send(np.zeros_like(costs) if state is None else np.array(state.Q))
+        self.rho = self.send(np.full(B, start) if state is None else np.array(state.rho))
+        self.labels = np.zeros((B, n), dtype=int)
+        self.upper = np.full(B, np.inf)
+        self.lower = np.full(B, -np.inf)
+
+    def keep(self, rows: Any) -> None:
+        """Go on with these problems only."""
+        for name in ("C", "P", "Q", "rho"):
+            setattr(self, name, getattr(self, name)[self.send(rows)])
+        for name in ("index", "centre", "scale", "labels", "upper", "lower"):
+            setattr(self, name, getattr(self, name)[rows])
+
+
+def _sender(device: str) -> Any:
+    if device == "cpu":
+        return np.asarray
+    import torch
+
+    return lambda array: torch.as_tensor(array, device=device)
+
+
+def _host(array: Array) -> Any:
+    return array if isinstance(array, np.ndarray) else array.cpu().numpy()
+
+
+def _solve_chunk(
+    costs: Floats, traces: Floats, n_clusters: int, settings: Settings, state: State | None
+) -> Solution:
+    run = _Running(costs, settings, state)
+    tau = run.send(traces)
+    found: list[tuple[Any, ...]] = [()] * len(costs)
+    for iteration in range(1, settings.max_iter + 1):
+        Y, W = project_psd(run.P), run.Q.clip(min=0)
+        half = 0.5 / run.rho[:, None, None, None]
+        Z = project_affine(Y - 0.5 * run.P + 0.5 * abs(run.Q) - half * run.C, tau)
+        last = iteration == settings.max_iter
+        if iteration % CHECK == 0 or last:
+            residuals = _look(run, Y, W, Z, tau, n_clusters)
+            gap = (run.upper - run.lower) / Z.shape[-1]
+            certified = gap <= settings.gap_tol
+            converged = certified | (np.maximum(*residuals) <= settings.tol)
+            done = converged | last
+            for row in np.flatnonzero(done):
+                found[run.index[row]] = _result(run, int(row), W, residuals, iteration, certified, converged)
+            if done.all():
+                break
+            _balance(run, Y, W, residuals)
+            run.P += RELAX * (Z - Y)
+            run.Q += RELAX * (Z - W)
+            if done.any():
+                run.keep(~done)
+        else:
+            run.P += RELAX * (Z - Y)
+            run.Q += RELAX * (Z - W)
+    return _collect(found)
+
+
+def _look(run: _Running, Y: Array, W: Array, Z: Array, tau: Array, n_clusters: int) -> tuple[Floats, Floats]:
+    """Update the bounds; relative primal and dual residuals (B,)."""
+    rho = run.rho[:, None, None, None]
+    lower = _host(dual_bound(run.C, rho * (Y - run.P), rho * (W - run.Q), tau))
+    run.lower = np.maximum(run.lower, lower)
+    labels, value = _round(_host(W), _host(run.C), n_clusters)
+    better = value < run.upper
+    run.labels[better], run.upper = labels[better], np.minimum(run.upper, value)
+    size = 1 + _host(_norm(Z))
+    primal = _host(_norm(Y - W)) / size
+    dual = _host(run.rho * _norm(2 * Z - Y - W)) / (1 + _host(_norm(run.C)))
+    return primal, dual
+
+
+def _norm(M: Array) -> Array:
+    return (M * M).sum((-3, -2, -1)) ** 0.5
+
+
+def _balance(run: _Running, Y: Array, W: Array, residuals: tuple[Floats, Floats]) -> None:
+    """Move each penalty towards equal residuals; the scaled duals P - Y and Q - W shrink as it grows."""
+    primal, dual = residuals
+    factor = run.send(1.0 + 0.5 * (primal > 3 * dual) - (dual > 3 * primal) / 3)
+    run.rho = run.rho * factor
+    by = factor[:, None, None, None]
+    run.P = Y + (run.P - Y) / by
+    run.Q = W + (run.Q - W) / by
+
+
+def _result(
+    run: _Running, row: int, W: Array, residuals: Any, iteration: int, certified: Any, converged: Any
+) -> tuple[Any, ...]:
+    scale, centre, n = run.scale[row], run.centre[row], run.labels.shape[-1]
+    Z, C = _host(W[row]), _host(run.C[row])
+    labels, upper = run.labels[row], float(run.upper[row])
+    value = float((C * Z).sum())
+    if certified[row]:
+        Z = _integral(labels, len(Z))
+        value = upper
+    bounds = [scale * v + centre * n for v in (value, float(run.lower[row]), upper)]
+    return (
+        Z, bounds[0], bounds[1], labels, bounds[2], residuals[0][row], residuals[1][row], iteration,
+        certified[row], converged[row], _host(run.P[row]), _host(run.Q[row]), float(_host(run.rho)[row]),
+    )  # fmt: skip
+
+
+def _integral(labels: Ints, M: int) -> Floats:
+    """The membership matrices of a labelling, summed into one where the problem has one."""
+    member = (labels[None] == np.arange(labels.max() + 1)[:, None]).astype(float)
+    Z: Floats = member[:, :, None] * member[:, None, :] / member.sum(1)[:, None, None]
+    return Z if M > 1 else Z.sum(0, keepdims=True)
+
+
+def _collect(found: list[tuple[Any, ...]]) -> Solution:
+    columns: Any = [np.stack([np.asarray(row[i]) for row in found]) for i in range(13)]
+    fields: Any = dict(zip(Solution._fields, columns[:10], strict=False))
+    return Solution(**fields, state=State(*columns[10:]))
