@@ -12,6 +12,7 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 
@@ -79,10 +80,22 @@ def distributed_context(device: str | torch.device | None = None, *, timeout_s: 
     if not dist.is_initialized():
         if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
             return Context(device=device)
-        backend = "nccl" if device.type == "cuda" else "gloo"
-        dist.init_process_group(backend, timeout=timedelta(seconds=timeout_s))
+        _join("nccl" if device.type == "cuda" else "gloo", timedelta(seconds=timeout_s))
         atexit.register(_leave)
     return Context(dist.get_rank(), dist.get_world_size(), device)
+
+
+def _join(backend: str, timeout: timedelta) -> None:
+    """``init_process_group``, except that processes which were started again don't read the dead ones' addresses.
+
+    ``torchrun`` keeps one store over its restarts (pytorch issue 135712). On one machine the restart count tells
+    old addresses from new ones. Machines may disagree about it; there ``TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1`` gives
+    each restart a store of its own, as the launch files do.
+    """
+    store, rank, world = next(rendezvous("env://", timeout=timeout))
+    if os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"]:
+        store = dist.PrefixStore(f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=timeout)
 
 
 def _leave() -> None:

@@ -157,7 +157,7 @@ def _train(run: Run, loss: _Loss, data: Data, callbacks: Sequence[Callback]) -> 
         while run.step < cfg.steps:
             for callback in callbacks:
                 callback(run)
-            if run.stopped and context.world == 1:
+            if run.stopped is not None and context.world == 1:
                 break
 
             lr = cfg.learning_rate(run.step)
@@ -186,7 +186,7 @@ def _train(run: Run, loss: _Loss, data: Data, callbacks: Sequence[Callback]) -> 
             if cfg.save_every and run.step % cfg.save_every == 0 and run.step < cfg.steps:
                 _save_or_warn(run)
             if meter.stop_votes:
-                run.stopped = run.stopped or "another process asked to"
+                run.stopped = "another process asked to" if run.stopped is None else run.stopped
                 break
         else:
             for callback in callbacks:

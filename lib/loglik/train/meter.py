@@ -130,12 +130,14 @@ class Meter:
 
     def state_dict(self) -> dict[str, Any]:
         """Rows and open sums, as JSON."""
-        return {"rows": list(self.rows.values()), "since": self._since, "names": list(self.names)}
+        facts = {"names": list(self.names), "flops_per_unit": self.flops_per_unit}
+        return {"rows": list(self.rows.values()), "since": self._since, **facts}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from :meth:`state_dict`."""
         self.rows = {int(row["step"]): row for row in state["rows"]}
         self._since, self.names = list(state["since"]), tuple(state["names"])
+        self.flops_per_unit = state["flops_per_unit"]  # counting again would change the last bits of a step
 
 
 def peak_flops(device: torch.device, precision: str) -> float | None:
