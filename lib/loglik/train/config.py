@@ -22,7 +22,7 @@ class TrainConfig:
     grad_accum : int
         Micro-batches of a step in each process; more of them take less memory.
     lr, schedule, warmup, decay, final
-        Peak learning rate and its course: see :func:`~loglik.train.learning_rate_factor`.
+        Peak learning rate and its course: see :func:`~loglik.train.schedule.learning_rate_factor`.
     betas, weight_decay : tuple, float
         Of AdamW; only matrices decay.
     clip : float or None

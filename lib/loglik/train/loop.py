@@ -28,7 +28,7 @@ Callback = Callable[[Run], None]
 
 
 class Sampler(Protocol):
-    """What decides the order of the data: see :class:`~loglik.train.OrderedSampler`."""
+    """What decides the order of the data: see :class:`~loglik.train.order.OrderedSampler`."""
 
     def batch(self, step: int) -> NDArray[Any]:
         """Example ids of optimiser step `step` (from 0)."""
@@ -81,7 +81,7 @@ def fit(
         ``torch.Generator``, a NumPy generator, or an object with ``state_dict`` and ``load_state_dict``. Every
         process carries its own.
     context : Context, optional
-        Default :func:`~loglik.train.distributed_context`.
+        Default :func:`~loglik.train.context.distributed_context`.
 
     Returns
     -------

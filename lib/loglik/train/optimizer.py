@@ -15,6 +15,8 @@ MakeOptimizer = Callable[[Groups], torch.optim.Optimizer]
 def parameter_groups(model: nn.Module, weight_decay: float) -> Groups:
     """Trainable parameters in two groups: matrices and kernels, which decay, and all others, which don't.
 
+    Without decay one group, which costs an optimiser less.
+
     Norms, biases and embeddings don't decay; a matrix that is tied to an embedding is an embedding.
 
     Raises
@@ -26,6 +28,8 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> Groups:
     trainable = [p for p in model.parameters() if p.requires_grad]
     if not trainable:
         raise ValueError("the model has no parameter with requires_grad=True: there is nothing to train")
+    if not weight_decay:
+        return [{"params": trainable, "weight_decay": 0.0}]
     matrices = [p for p in trainable if p.ndim >= 2 and id(p) not in embeddings]
     chosen = {id(p) for p in matrices}
     rest = [p for p in trainable if id(p) not in chosen]

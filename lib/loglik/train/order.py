@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 class Data(Protocol):
-    """What :func:`~loglik.train.fit` trains on: a length, and a batch for a vector of indices.
+    """What :func:`~loglik.train.loop.fit` trains on: a length, and a batch for a vector of indices.
 
     A tensor, a ``torch.utils.data.TensorDataset`` and the two classes below are such data. ``data[indices]`` is to
     be deterministic: what is random in a batch (noise, augmentation) belongs in the loss function.
