@@ -22,6 +22,7 @@ from torch import nn
 from loglik.train import (
     CheckpointError,
     Context,
+    KeepBest,
     NonFiniteError,
     Run,
     TrainConfig,
@@ -322,3 +323,5 @@ def test_what_cannot_be_carried() -> None:
         state.carried({"carry.thing": []})
     with pytest.raises(ValueError, match=r"no state for 'carry\.noise'"):
         state.load_carried({"carry.noise": torch.Generator()}, {})
+    with pytest.raises(ValueError, match=r"no state for 'callback\.KeepBest\.0'"):
+        state.load_carried({"callback.KeepBest.0": KeepBest(lambda model: 0.0)}, {})

@@ -22,6 +22,7 @@ from loglik.train import (
     rescale_gradients,
     to_device,
 )
+from loglik.train.meter import peak_flops
 from tests.train import problem
 
 
@@ -117,6 +118,24 @@ def test_model_flops_of_a_perceptron() -> None:
     assert model_flops(lambda: net(torch.zeros(batch, 7)).sum().backward()) == batch * (
         6 * weights - 2 * 7 * 5
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "tera"),
+    [
+        ("NVIDIA H100 80GB HBM3", 989),
+        ("NVIDIA H100 PCIe", 756),
+        ("NVIDIA L40", 181),
+        ("NVIDIA L4", 121),
+        ("Voodoo2", None),
+    ],
+)
+def test_peak_of_a_card_by_its_name(monkeypatch: pytest.MonkeyPatch, name: str, tera: float | None) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: name)
+    card = torch.device("cuda")
+    assert peak_flops(card, "bf16") == (tera and tera * 1e12)
+    assert peak_flops(card, "fp32") is None
+    assert peak_flops(torch.device("cpu"), "bf16") is None
 
 
 @pytest.mark.parametrize(

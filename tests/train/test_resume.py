@@ -58,13 +58,14 @@ class Everything:
         self.rng = np.random.default_rng(6)
         self.buffer = Buffer()
         self.best = KeepBest(lambda model: float(model.hidden.weight.sum()), every=3)
+        second = KeepBest(lambda model: float(model.hidden.bias.sum()), largest=False, name="second")
         carry = {"noise": self.noise, "rng": self.rng, "buffer": self.buffer}
         self.optimizers: list[Any] = []
 
         def keep(run: Run) -> None:
             self.run = run
 
-        callbacks = [self.best, keep, *how.pop("callbacks", ())]
+        callbacks = [self.best, keep, second, *how.pop("callbacks", ())]
         self.log = fit(self.model, self.loss, problem.data(), cfg, callbacks=callbacks, carry=carry, **how)
 
     def loss(self, model: nn.Module, tokens: Tensor) -> tuple[Any, ...]:
@@ -243,7 +244,9 @@ def test_the_log_goes_on(tmp_path: Path) -> None:
     cfg = replace(CFG, out_dir=tmp_path)
     Everything(cfg, callbacks=[stopped_at(6)])
     frame = Everything(cfg, resume="auto").log.frame
-    assert frame["step"].tolist() == [3, 4, 6, 8, 9, 12]
+    assert frame["step"].tolist() == [3, 4, 6, 8, 9, 12], (
+        "rows every 4 steps, scores every 3 and at each epoch's end"
+    )
     pd.testing.assert_series_equal(
         frame["score"].notna(), pd.Series([True, False, True, False, True, True]), check_names=False
     )

@@ -303,7 +303,11 @@ def _make_optimizer(model: nn.Module, cfg: TrainConfig, make: MakeOptimizer | No
 def _carry(own: Mapping[str, Any], callbacks: Sequence[Callback]) -> dict[str, Any]:
     """Whatever travels in a checkpoint beside the model: the caller's objects, and callbacks with a memory."""
     carry = {f"carry.{name}": thing for name, thing in own.items()}
-    return carry | {f"callback.{i}": c for i, c in enumerate(callbacks) if hasattr(c, "load_state_dict")}
+    for callback in callbacks:
+        if hasattr(callback, "load_state_dict"):
+            kind = f"callback.{type(callback).__name__}"
+            carry[f"{kind}.{sum(name.startswith(kind) for name in carry)}"] = callback
+    return carry
 
 
 def _find_start(resume: str | Path | None, cfg: TrainConfig, context: Context) -> Path | None:

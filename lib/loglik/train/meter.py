@@ -16,12 +16,13 @@ from loglik.train.context import Context
 # Dense bf16 peak in FLOP/s, from the makers' data sheets. The first name that the device's name contains counts.
 PEAK_BF16 = {
     "H100 PCIe": 756e12,
+    "H100 NVL": 835e12,
     "H100": 989e12,
     "H200": 989e12,
     "A100": 312e12,
     "L40S": 362e12,
+    "L40": 181e12,
     "L4": 121e12,
-    "A10": 125e12,
 }
 
 

@@ -242,7 +242,7 @@ def load_carried(objects: Mapping[str, Any], saved: Mapping[str, Any]) -> None:
     """
     for name, thing in objects.items():
         entries = {key.removeprefix(f"{name}/"): v for key, v in saved.items() if key.startswith(f"{name}/")}
-        if isinstance(thing, torch.Generator | np.random.Generator) and "state" not in entries:
+        if not entries and carried({name: thing}):
             raise ValueError(f"the checkpoint has no state for {name!r}")
         if isinstance(thing, torch.Generator):
             thing.set_state(entries["state"])
