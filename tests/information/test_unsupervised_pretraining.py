@@ -785,7 +785,7 @@ def test_studies_run_small():
     nets = study_contrastive.network_study(
         teacher, [200], [40], 2, rng, steps=5, supervised_steps=5, hidden=4
     )
-    assert set(nets.method) == {"pretrained", "network on labels alone", "ridge", "true factors"}
+    assert set(nets.method) == {"pretrained", "network on labels alone", "ridge", "true features"}
     distance = study_factor.representation_distance(
         simulate.orthonormal_loadings(6, (2.0, 1.0)), [200], 3, rng
     )

@@ -38,7 +38,7 @@ class BoundCheck(NamedTuple):
     others: list[float]  # mean of each other cell
     slope_m: Estimate  # of log(excess/bound) along m, at the largest n
     slope_n: Estimate  # along n, at the largest m
-    ratios: Floats  # (M, N) means
+    ratios: Floats  # (reps, M, N) excess/bound
     median: float
 
 
@@ -56,7 +56,7 @@ def check_bound(table: pd.DataFrame, bound: Any, rng: np.random.Generator) -> Bo
         means[~edge].tolist(),
         log_slope(ms, ratios[:, :, -1], rng),
         log_slope(ns, ratios[:, -1], rng),
-        means,
+        ratios,
         float(np.median(means)),
     )
 

@@ -112,6 +112,7 @@ def cost_panels(panels: Sequence[Panel]) -> None:
             top = values.mean(0)[0]
             ax.plot(xs, top * (xs / xs[0]) ** panel.bound, color="0.45", ls=":", lw=1.4, label="slope −1/2")
         ax.set(xscale="log", yscale="log", title=panel.title, xlabel=panel.xlabel, ylabel=panel.ylabel)
+        ax.yaxis.set_minor_formatter(NullFormatter())
         _ticks(ax.xaxis, xs[:: max(1, -(-len(xs) // 4))])
     axes[0, 0].legend(fontsize="small")
 
@@ -143,8 +144,9 @@ def win_maps(
             ax.plot(grid, border(grid), label=f"{name} border", **styles[name])
         ax.set(xscale="log", yscale="log", title=title, xlabel="labelled rows n")
         ax.set(xlim=(grid[0], grid[-1]), ylim=(_edges(ms)[0], _edges(ms)[-1]))
-        _ticks(ax.xaxis, ns[:: max(1, len(ns) // 4)])
+        _ticks(ax.xaxis, ns[:: max(1, -(-len(ns) // 4))])
         _ticks(ax.yaxis, ms[:: max(1, len(ms) // 5)])
+        ax.tick_params(labelsize="small")
         ax.grid(False)
     axes[0, 0].set_ylabel("rows without labels m")
     bar = fig.colorbar(image, ax=axes[0], shrink=0.9, pad=0.01)
@@ -255,12 +257,12 @@ def mixture_methods(table: pd.DataFrame, ms: Sequence[int], label_cost: Callable
 def bound_ratios(checks: Mapping[str, tuple[Floats, Floats, Floats]]) -> None:
     """Excess over the theorem's bound: along m for the largest n, along n for the largest m.
 
-    A value is (ratios (M, N), ms, ns).
+    A value is (ratios (reps, M, N), ms, ns); bars of two standard errors.
     """
     _, (left, right) = plt.subplots(1, 2, figsize=(8.6, 3.7), sharey=True)
     for at, (name, (ratios, ms, ns)) in enumerate(checks.items()):
-        left.plot(ms, ratios[:, -1], "o-", color=_C[at], label=name)
-        right.plot(ns, ratios[-1], "o-", color=_C[at], label=name)
+        _points(left, ms, ratios[:, :, -1], color=_C[at], fmt="o-", label=name)
+        _points(right, ns, ratios[:, -1], color=_C[at], fmt="o-", label=name)
     left.set(
         xscale="log",
         yscale="log",
@@ -295,7 +297,7 @@ def network_bars(table: pd.DataFrame) -> None:
                 label=f"n = {n}" if row == 0 else None,
             )
     ax.set_yticks([-i for i in range(len(names))], names)
-    ax.set(xscale="log", xlabel="excess squared risk")
+    ax.set(xscale="log", xlabel="excess squared risk", xlim=(1e-4, None))
     ax.legend(title="labelled rows", fontsize="small")
 
 
@@ -327,4 +329,57 @@ def size_curves(table: pd.DataFrame) -> None:
         ax.axhline(level, color="k", ls=style, lw=1.2, label=model)
     ax.set(xscale="log", xlabel="factors, or clusters", ylabel="held-out log-likelihood (nats a row)")
     _ticks(ax.xaxis, (1, 2, 5, 10, 20, 30))
+    ax.legend(fontsize="small")
+
+
+# -- method --------------------------------------------------------------------------------------------------------
+
+
+def two_phases(
+    cloud: Floats,
+    few: Floats,
+    y: Any,
+    surfaces: Sequence[tuple[str, Callable[[Floats], Any]]],
+    centers: Floats,
+) -> None:
+    """A plane twice: what labels alone suggest, and what they suggest once clusters are known.
+
+    A surface is (title, rows to predicted labels 0 and 1); the last panel also shows the cloud and `centers`.
+    """
+    _, axes = plt.subplots(1, len(surfaces), figsize=(4.2 * len(surfaces), 4.0), sharex=True, sharey=True)
+    low, high = cloud.min(0) - 0.5, cloud.max(0) + 0.5
+    across, upwards = (np.linspace(low[k], high[k], 160) for k in (0, 1))
+    plane = np.stack(np.meshgrid(across, upwards), axis=-1)
+    for at, (ax, (title, predict)) in enumerate(zip(axes, surfaces, strict=True)):
+        side = np.asarray(predict(plane.reshape(-1, 2)), dtype=float).reshape(plane.shape[:2])
+        ax.pcolormesh(across, upwards, side, cmap="RdBu_r", vmin=-1.2, vmax=2.2, alpha=0.5, rasterized=True)
+        if at == len(surfaces) - 1:
+            ax.plot(*cloud.T, ".", color="0.35", ms=2, alpha=0.35, rasterized=True)
+            ax.plot(*centers.T, "k+", ms=12, mew=2)
+        for label, marker in ((0, "o"), (1, "s")):
+            ax.plot(
+                *few[y == label].T,
+                marker,
+                color=(_C[0], _C[3])[label],
+                mec="white",
+                ms=9,
+                label=f"label {label}",
+            )
+        ax.set(title=title, xlabel="x₁ (noise standard deviations)")
+        ax.grid(False)
+    axes[0].set_ylabel("x₂ (noise standard deviations)")
+    axes[0].legend(loc="upper left", fontsize="small")
+
+
+def outside(table: pd.DataFrame, theory: Callable[[Floats], Floats]) -> None:
+    """Excess risk against the strength of a signal that the latent model can't carry."""
+    _, ax = plt.subplots()
+    for method in ("pretrained", "least squares", "ridge"):
+        values, xs = curve(table[table["method"] == method], "strength")
+        _points(ax, xs, values, color=COLOURS[method], fmt=MARKERS[method], label=method)
+    grid = np.linspace(xs[0], xs[-1], 200)
+    ax.plot(grid, theory(grid), color=COLOURS["pretrained"], lw=1.5, label="pretrained, derived")
+    ax.set(
+        yscale="log", xlabel="strength ‖γ‖ of the signal outside the factors", ylabel="excess squared risk"
+    )
     ax.legend(fontsize="small")

@@ -23,7 +23,6 @@ from loglik.information.unsupervised_pretraining.linear import (
 from loglik.information.unsupervised_pretraining.networks import mlp, train_contrastive, train_supervised
 from loglik.information.unsupervised_pretraining.simulate import simulate_contrastive
 from loglik.information.unsupervised_pretraining.study_factor import (
-    ORACLE,
     PRETRAINED,
     RIDGE,
     SUPERVISED,
@@ -31,7 +30,7 @@ from loglik.information.unsupervised_pretraining.study_factor import (
     tidy,
 )
 
-JOINT = "network on labels alone"
+JOINT, ORACLE = "network on labels alone", "true features"
 CHUNK = 40_000_000  # floats of pairs that are held at once
 
 

@@ -117,6 +117,25 @@ def risk_grid(
     return pd.concat(tables, ignore_index=True), costs.reset_index(drop=True)
 
 
+def outside_study(
+    loadings: Floats,
+    beta: Floats,
+    strengths: Sequence[float],
+    m: int,
+    n: int,
+    reps: int,
+    rng: np.random.Generator,
+) -> pd.DataFrame:
+    """Excess when y also depends on a direction without any factor: columns rep, strength, method, excess."""
+    r = loadings.shape[1]
+    away = np.linalg.svd(loadings)[0][:, -1]  # orthogonal to all factors
+    tables = []
+    for strength in strengths:
+        law = factor_law(loadings, beta, EPS, gamma=strength * away)
+        tables.append(risk_grid(law, r, [m], [n], reps, rng)[0].assign(strength=strength))
+    return pd.concat(tables, ignore_index=True)
+
+
 def cost_by_size(
     ds: Sequence[int], m: int, strengths: Sequence[float], beta: Floats, reps: int, rng: np.random.Generator
 ) -> pd.DataFrame:

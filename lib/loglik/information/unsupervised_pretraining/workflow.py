@@ -294,3 +294,25 @@ def differences(scores: pd.DataFrame, test_share: float) -> pd.DataFrame:
             verdict = "pays" if d.low > 0 else "costs" if d.high < 0 else "can't tell"
             rows.append((n, method, best, d.value, d.low, d.high, verdict))
     return pd.DataFrame(rows, columns=["n", "method", "against", "difference", "low", "high", "verdict"])
+
+
+def predict_unlabelled(
+    table: Table, sizes: Sizes, scores: pd.DataFrame, random_state: int
+) -> tuple[str, pd.DataFrame]:
+    """The best method at the largest label count, and its predictions for the rows without labels.
+
+    The method is fitted again on all labels (and phase one on all rows). Without unlabelled rows the table of
+    predictions is empty.
+    """
+    at_most = scores[scores["n"] == scores["n"].max()]
+    best = str(at_most.groupby("method")["score"].mean().sort_values().index[-1])
+    pool = np.concatenate([table.X, table.X_unlab])
+    two_phase, supervised = models(table.kind, sizes, table.X.shape[1], len(pool), random_state)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        if best in two_phase:
+            model = two_phase[best].fit(table.X, table.y, X_unlab=pool)
+        else:
+            model = supervised[best].fit(table.X, table.y)
+    values = model.predict(table.X_unlab) if len(table.X_unlab) else []
+    return best, pd.DataFrame({"row": np.arange(len(table.X_unlab)), "prediction": values})
