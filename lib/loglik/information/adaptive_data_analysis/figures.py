@@ -130,15 +130,9 @@ def pmw_errors(table: pd.DataFrame) -> None:
 def potential(trace: pd.DataFrame) -> None:
     """KL(S‖h) after each update under its guaranteed line."""
     _, ax = plt.subplots(figsize=(7.2, 3.4))
-    ax.plot(
-        trace["update"],
-        trace.guaranteed,
-        color="0.3",
-        ls="--",
-        lw=1.3,
-        label="guaranteed by the potential argument",
-    )
-    ax.plot(trace["update"], trace.potential, color=COLOURS[PRIVATE_MW], lw=2, label="measured")
+    colour = COLOURS[PRIVATE_MW]
+    ax.plot(trace["update"], trace.potential, color=colour, lw=5, alpha=0.45, label="measured")
+    ax.plot(trace["update"], trace.guaranteed, "k--", lw=1.3, label="guaranteed to stay below")
     ax.set(xlabel="updates of the public histogram", ylabel="KL(S‖h), nats", ylim=(0, None))
     ax.legend()
 
@@ -176,7 +170,7 @@ def tightness(table: pd.DataFrame) -> None:
         ax.plot(part.m, part.bound, ls="--", color=PALETTE[i], lw=1.2)
         ax.plot(part.m, part.curve, color=PALETTE[i], lw=1)
         mean_bars(ax, part.m, part.gap, part.se, color=PALETTE[i], fmt="osD"[i], ms=5, label=name)
-    rate_triangle(ax, table.m.min() * 3, table.gap.min() * 0.7, 0.5)
+    rate_triangle(ax, table.m.min(), table.gap.min() * 0.9, 0.5)
     ax.plot([], [], "k--", lw=1.2, label="bound")
     ax.set(xscale="log", yscale="log", xlabel="questions m", ylabel="gap S[f] − D[f]")
     ax.legend(fontsize=9)
@@ -285,7 +279,7 @@ def budgets(honest: pd.DataFrame, hostile: pd.DataFrame, m: int) -> None:
         capsize=3,
         label="honest analyst",
     )
-    ax.axhline(m, color="0.4", ls="--", lw=1, label="all that he asked")
+    ax.axhline(m, color="0.4", ls="--", lw=1, label="all questions asked")
     ax.set(yscale="log", xlabel="threshold T in units of 1/√n", ylabel="answers before refusal")
     ax.legend(fontsize=8, loc="lower right")
     cells = hostile.groupby("budget").agg(

@@ -6,8 +6,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
+from loglik.information.adaptive_data_analysis import theory
 from loglik.information.adaptive_data_analysis.accounting import Floats
-from loglik.information.adaptive_data_analysis.figures import COLOURS, PALETTE, mean_bars
+from loglik.information.adaptive_data_analysis.figures import PALETTE, mean_bars
 
 
 def freedman_p_values(before: Floats, after: Floats, fresh: Floats) -> None:
@@ -51,29 +52,26 @@ def forgetful(table: pd.DataFrame) -> None:
     ax.legend(fontsize=9)
 
 
-def transcript(table: pd.DataFrame) -> None:
-    """Answers of feature questions against fresh rows: naive and reusable side by side."""
-    names = list(dict.fromkeys(table.method))
-    _, axes = plt.subplots(
-        1, len(names), figsize=(4.4 * len(names), 3.9), sharex=True, sharey=True, squeeze=False
+def valley_picture(means: pd.DataFrame, n: int) -> None:
+    """Total error over questions and noise, with the best noise of the closed form."""
+    grid = means.pivot_table(index="multiple", columns="m", values="total")
+    m = np.geomspace(means.m.min(), means.m.max(), 60)
+    sigmas = np.geomspace(means.multiple.min(), means.multiple.max(), 400) / np.sqrt(n)
+    curves = np.stack([theory.overfit_curve(m, n, ("gaussian", float(s))) for s in sigmas])
+    best = sigmas[np.hypot(curves, sigmas[:, None]).argmin(axis=0)] * np.sqrt(n)
+    _, ax = plt.subplots(figsize=(7.2, 4.2))
+    mesh = ax.pcolormesh(
+        grid.columns, grid.index, np.log10(grid), cmap="viridis_r", shading="nearest", rasterized=True
     )
-    reach = 1.05 * float(np.abs(table[["answer", "fresh"]]).max().max())
-    for ax, name in zip(axes[0], names, strict=True):
-        part = table[table.method == name]
-        for paid, marker, label in ((False, ".", "answer"), (True, "x", "answer that was paid for")):
-            chosen = part[part.paid == paid]
-            if len(chosen):
-                ax.plot(
-                    chosen.fresh,
-                    chosen.answer,
-                    marker,
-                    ms=4,
-                    alpha=0.6,
-                    color=COLOURS[name] if not paid else "k",
-                    label=label,
-                    rasterized=True,
-                )
-        ax.plot([-reach, reach], [-reach, reach], color="0.5", lw=1)
-        ax.set(title=name, xlabel="association on fresh rows", xlim=(-reach, reach), ylim=(-reach, reach))
-        ax.legend(fontsize=8, loc="upper left")
-    axes[0, 0].set_ylabel("answer of the holdout")
+    plt.colorbar(mesh, ax=ax, label="log₁₀ √(overfit² + σ²)")
+    ax.plot(m, best, color="white", lw=2.5, label="best noise, closed form")
+    ax.plot(m, best[0] * (m / m[0]) ** 0.25, color="white", ls=":", lw=1.5, label="slope 1/4")
+    ax.set(
+        xscale="log",
+        yscale="log",
+        xlabel="questions m",
+        ylabel="noise σ in units of 1/√n",
+        xlim=(m[0], m[-1]),
+    )
+    legend = ax.legend(fontsize=9, loc="lower right", frameon=True, facecolor="0.3")
+    plt.setp(legend.get_texts(), color="white")

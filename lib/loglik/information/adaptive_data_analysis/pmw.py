@@ -26,7 +26,7 @@ from loglik.information.adaptive_data_analysis.mechanisms import (
 )
 from loglik.information.adaptive_data_analysis.thresholdout import OnExhausted
 
-BLOCK = 256  # queries that are screened by one matrix product
+BLOCK = 256  # queries that are screened by one matrix product; fewer on a large universe
 
 
 class PMW(Mechanism):
@@ -137,8 +137,9 @@ class PMW(Mechanism):
                 f"query values must lie in [-1, 1], got values from {table.min():g} to {table.max():g}"
             )
         answers = np.full(len(table), np.nan)
-        for start in range(0, len(table), BLOCK):
-            stop = start + BLOCK
+        block = max(1, min(BLOCK, 2**24 // self.n))
+        for start in range(0, len(table), block):
+            stop = start + block
             self._answer_block(table[start:stop].astype(float), answers[start:stop])
         return answers
 

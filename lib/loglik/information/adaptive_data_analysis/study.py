@@ -47,10 +47,12 @@ def repetitions(
 
 def aggregation_study(
     ns: Sequence[int],
-    relative_ms: Sequence[float],
+    ms: Sequence[float],
     noises: Sequence[tuple[str, float] | None],
     reps: int,
     seed: Seed,
+    *,
+    relative: bool = True,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
     """Overfit of the aggregated query beside the closed form.
@@ -58,11 +60,12 @@ def aggregation_study(
     Parameters
     ----------
     ns : sequence of int
-    relative_ms : sequence of float
-        Numbers of queries as multiples of n.
+    ms : sequence of float
+        Numbers of queries, as multiples of n when `relative`.
     noises : sequence of None or (kind, scale)
     reps : int
     seed : int or sequence of int
+    relative : bool
     progress : callable, optional
 
     Returns
@@ -73,12 +76,12 @@ def aggregation_study(
     rows = []
     for rep, rng in repetitions(seed, reps, progress):
         for n in ns:
-            ms = [max(1, round(r * n)) for r in relative_ms]
-            found = aggregation_overfit(n, ms, noises, rng)
+            counts = [max(1, round(m * n if relative else m)) for m in ms]
+            found = aggregation_overfit(n, counts, noises, rng)
             for noise, line in zip(noises, found, strict=True):
                 rows += [
                     (rep, n, m, noise_label(noise), value, float(theory.overfit_curve(m, n, noise)))  # type: ignore[arg-type]
-                    for m, value in zip(ms, line, strict=True)
+                    for m, value in zip(counts, line, strict=True)
                 ]
     return pd.DataFrame(rows, columns=["rep", "n", "m", "noise", "overfit", "curve"])
 
@@ -190,7 +193,7 @@ def pmw_study(
     sigma: float = 0.7,
     T: float = 6.0,
     eta: float = 0.05,
-    max_updates: int = 400,
+    max_updates: int = 5000,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
     """PMW, sample means and best Gaussian noise under the aggregation attack on a finite universe.
@@ -331,3 +334,28 @@ def audit_study(
             ]
             rows.append((kind, length, max(losses)))
     return pd.DataFrame(rows, columns=["noise", "length", "loss"])
+
+
+def tightness_study(
+    reps: int, seed: Seed, scale: float = 4.0, progress: Progress | None = None
+) -> pd.DataFrame:
+    """The attack beside the bound of three mechanisms, where the gap is small and linear in √m.
+
+    Gaussian and Laplace noise of `scale` on n = 100 rows, so that n·scale² is large, with the information
+    bound 2√m/(n·scale); exact answers of which one bit is used on n = 2000 rows, with the bound √(2m ln 2/n)
+    for a transcript of m bits. Columns rep, mechanism, m, gap, bound, curve.
+    """
+    few, many = (625, 2500, 10_000), (50, 100, 200)
+    cases: list[tuple[str, int, Sequence[int], tuple[str, float] | None]] = [
+        (f"Gaussian noise, σ = {scale:g}", 100, few, ("gaussian", scale)),
+        (f"Laplace noise, b = {scale:g}", 100, few, ("laplace", scale)),
+        ("one bit an answer", 2000, many, None),
+    ]
+    rows = []
+    for rep, rng in repetitions(seed, reps, progress):
+        for name, n, ms, noise in cases:
+            found = aggregation_overfit(n, ms, [noise], rng, control=noise is not None)[0]
+            for m, gap in zip(ms, found, strict=True):
+                bound = np.sqrt(2 * m * np.log(2) / n) if noise is None else 2 * np.sqrt(m) / (n * scale)
+                rows.append((rep, name, m, gap, bound, float(theory.overfit_curve(m, n, noise))))  # type: ignore[arg-type]
+    return pd.DataFrame(rows, columns=["rep", "mechanism", "m", "gap", "bound", "curve"])

@@ -116,7 +116,7 @@ def wine_study(
     sigma: float = 0.7,
     T: float = 6.0,
     eta: float = 0.05,
-    max_updates: int = 400,
+    max_updates: int = 5000,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
     """Easy queries first, then m random ones and the aggregated query, on the wine universe.

@@ -81,7 +81,7 @@ def hostile_study(
 ) -> pd.DataFrame:
     """An analyst whose every question is 1 on the training rows and a fair sign on the holdout rows.
 
-    He asks until he is refused, then adds up the signs of the answers that came from the holdout. Columns
+    They ask until they are refused, then add up the signs of the answers that came from the holdout. Columns
     rep, budget, paid, refused (whether the next question was), overfit (of the aggregated query on the
     holdout), curve.
     """
@@ -108,7 +108,7 @@ def restart_study(
 ) -> pd.DataFrame:
     """A hostile analyst restarts the program: a holdout that forgets what was spent, and one that remembers.
 
-    At each start he asks until he is refused. The forgetting one is a new mechanism each time; the other is a
+    At each start the questions go on until refused. The forgetting one is a new mechanism each time; the other is a
     :class:`ReusableHoldout` resumed from its file. Columns rep, holdout, restarts, answers (paid ones),
     overfit, curve (closed form for all the answers that a forgetting one gives).
     """
@@ -151,7 +151,7 @@ def _until_refused(
         heard = np.zeros(len(table))
         heard[: len(refusal.partial)] = np.where(refusal.partial == 1.0, 0.0, refusal.partial)
         return table.astype(np.float32), heard
-    raise RuntimeError("the analyst stopped before he was refused")
+    raise RuntimeError("the analyst stopped before being refused")
 
 
 def leaderboard_study(

@@ -228,6 +228,18 @@ def _session(rows: list[dict[str, object]], ks: Sequence[int]) -> Session:
     return Session(transcript, accuracy, int(transcript.answer.isna().sum()))
 
 
+def strongest(naive: Session, reusable: Session, number: int = 10) -> pd.DataFrame:
+    """The features that look best on the training rows, with what both holdouts and the fresh rows say."""
+    both = naive.transcript.drop(columns="paid").merge(
+        reusable.transcript[["question", "answer", "paid"]], "left", on="question", suffixes=("", "_reusable")
+    )
+    features = both[both.kind == "feature"]
+    best = features.loc[features.train.abs().sort_values(ascending=False).index[:number]]
+    columns = {"train": "training", "answer": NAIVE, "answer_reusable": REUSABLE}
+    chosen = best.set_index("question").rename(columns=columns)
+    return chosen[["training", NAIVE, REUSABLE, "paid", "fresh"]]
+
+
 def compare_sessions(
     table: Table,
     ks: Sequence[int],
