@@ -111,6 +111,27 @@ def pad(rows: Sequence[Sequence[int]], *, pad_id: int, left: bool = False) -> To
     return TokenBatch(ids, mask)
 
 
+def pack(tokenizer: Any, texts: Iterable[str], block: int) -> Tensor:
+    """Texts end to end, cut into blocks: no padding, so pretraining wastes nothing.
+
+    Parameters
+    ----------
+    tokenizer : tokenizer with ``<bos>`` and ``<eos>``
+    texts : iterable of str
+    block : int
+        Tokens of a row.
+
+    Returns
+    -------
+    Tensor of shape (M, block), int64
+        What doesn't fill the last row is left out.
+    """
+    rows = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+    start, end = tokenizer.bos_token_id, tokenizer.eos_token_id
+    stream = torch.tensor([i for row in rows for i in (start, *row, end)], dtype=torch.long)
+    return stream[: len(stream) // block * block].reshape(-1, block)
+
+
 def decode(tokenizer: Any, batch: TokenBatch) -> list[str]:
     """Texts without special tokens."""
     rows = [ids[mask].tolist() for ids, mask in zip(batch.ids, batch.mask, strict=True)]
