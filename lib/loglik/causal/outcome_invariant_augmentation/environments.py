@@ -40,8 +40,8 @@ def environment_means(values: Tensor, env: Tensor, n_env: int) -> tuple[Tensor, 
     """
     index = env.expand_as(values)
     shape = (*values.shape[:-1], n_env)
-    sums = torch.zeros(shape, dtype=values.dtype).scatter_add(-1, index, values)
-    counts = torch.zeros(shape, dtype=values.dtype).scatter_add(-1, index, torch.ones_like(values))
+    sums = values.new_zeros(shape).scatter_add(-1, index, values)
+    counts = values.new_zeros(shape).scatter_add(-1, index, torch.ones_like(values))
     return sums / counts.clamp(min=1), (counts > 0).to(values.dtype)
 
 

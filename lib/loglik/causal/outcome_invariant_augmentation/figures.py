@@ -115,9 +115,7 @@ def domination(table: pd.DataFrame) -> Figure:
         if rising.any():
             axis.plot(at, ratio.to_numpy()[:, rising], color="C3", alpha=0.25, lw=0.8, rasterized=True)
         axis.axhline(1, color="black", lw=1, ls="--")
-        axis.set(
-            xscale="log", yscale="log", xlabel="factor on Σ_G (0: ERM, 1: DA+ERM, 1 + 1/α: IVL)", title=name
-        )
+        axis.set(xscale="log", yscale="log", xlabel="factor c on Σ_G", title=name)
         axis.set_ylim(1e-4, 3e2)
         axis.set_xticks([0.3, 1, 1e2, 1e4], ["0", "1", "100", "10⁴"])
         axis.minorticks_off()
@@ -210,7 +208,8 @@ def penalties(table: pd.DataFrame, references: Mapping[str, float]) -> Figure:
     for name, level in references.items():
         axis.axhline(level, color=COLOURS[name], ls="--", lw=1.3, label=name)
     axis.set(xscale="log", xlabel="penalty α", ylabel="nCER on test images")
-    axis.legend(fontsize="small")
+    axis.set_ylim(top=axis.get_ylim()[1] + 0.06)
+    axis.legend(fontsize="small", ncols=2, loc="upper right")
     return figure
 
 
@@ -232,9 +231,7 @@ def estimate_path(table: pd.DataFrame, treatments: Sequence[str], chosen: float,
     """Estimates along the penalty with 95 % bands, and ERM and DA+ERM beside them."""
     columns = min(3, len(treatments))
     rows = -(-len(treatments) // columns)
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(3.5 * columns, 2.5 * rows + 0.3), sharex=True, squeeze=False
-    )
+    figure, axes = plt.subplots(rows, columns, figsize=(3.5 * columns, 2.5 * rows + 0.3), squeeze=False)
     for axis, name in zip(axes.flat, treatments, strict=False):
         own = table[(table.treatment == name) & (table.method == "IVL")].sort_values("alpha")
         axis.plot(own.alpha, own.estimate, color="C1", label="IVL")
@@ -248,10 +245,8 @@ def estimate_path(table: pd.DataFrame, treatments: Sequence[str], chosen: float,
         axis.set(xscale="log", title=name)
     for axis in list(axes.flat)[len(treatments) :]:
         axis.set_visible(False)
-    for axis in axes[-1]:
-        axis.set_xlabel("penalty α")
-    for axis in axes[:, 0]:
-        axis.set_ylabel(unit)
+    figure.supxlabel("penalty α", fontsize="medium")
+    figure.supylabel(unit, fontsize="medium")
     axes.flat[0].legend(fontsize="x-small")
     return figure
 

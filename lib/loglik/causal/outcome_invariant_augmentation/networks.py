@@ -136,10 +136,12 @@ class Ensemble:
     ----------
     models : sequence of torch.nn.Module
         K networks.
+    device : torch.device or str
+        Where they are trained and run.
     """
 
-    def __init__(self, models: Sequence[nn.Module]) -> None:
-        self.parameters, self._buffers = stack_module_state(list(models))
+    def __init__(self, models: Sequence[nn.Module], device: torch.device | str = "cpu") -> None:
+        self.parameters, self._buffers = stack_module_state([model.to(device) for model in models])
         self._skeleton = copy.deepcopy(models[0]).to("meta")
         self.size = len(models)
 

@@ -114,7 +114,7 @@ def load_optical_device(path: str | Path) -> OpticalDevice:
             f"{place.name} does not hold the paper's twelve experiments: sha256 of the numbers is {found[:12]}…, "
             f"expected {CONTENT[:12]}…; other data go through the apply notebook"
         )
-    return OpticalDevice(tables, True, f"the optical device, read from {place.name}", found)
+    return OpticalDevice(tables, True, "the optical device, from a local copy", found)
 
 
 def _read_folder(folder: Path) -> dict[int, np.ndarray]:

@@ -229,9 +229,8 @@ def instrument_checks(batch: Batch) -> pd.DataFrame:
     squared = (own * batch.G).sum(-2) ** 2 / ((own**2).sum(-2) * (batch.G**2).sum(-2))
     direction_f = squared / (1 - squared) * (n - 1)
     r2 = (g.coordinates(batch.y[..., None]) ** 2).sum((-2, -1)) / (batch.y**2).sum(-1)
-    return pd.DataFrame(
-        {"first_stage_f": F.min(-1), "direction_f": direction_f.min(-1), "r2_ratio": r2 / (k / n)}
-    )
+    columns = {"first_stage_f": F.min(-1), "direction_f": direction_f.min(-1), "mean_f": direction_f.mean(-1)}
+    return pd.DataFrame({**columns, "r2_ratio": r2 / (k / n)})
 
 
 def soft_intervention(n_sems: int, n: int, m: int, *, seed: Entropy) -> pd.DataFrame:

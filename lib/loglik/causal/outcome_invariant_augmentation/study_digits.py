@@ -34,6 +34,10 @@ class DigitSample(NamedTuple):
     X_test: Tensor  # (S, n_test, d) colours are fair coins
     y_test: Tensor  # (S, n_test)
 
+    def to(self, device: torch.device | str) -> DigitSample:
+        """The same sample on another device; networks are trained where their sample is."""
+        return DigitSample(*(tensor.to(device) for tensor in self))
+
 
 class Training(NamedTuple):
     """How the networks are trained."""
@@ -99,7 +103,9 @@ class _Run:
     """One training of S × L networks: S seeds, L penalties each."""
 
     def __init__(self, sample: DigitSample, method: str, lams: Tensor, training: Training) -> None:
-        self.sample, self.method, self.lams, self.training = sample, method, lams, training
+        self.sample, self.method, self.training = sample, method, training
+        self.device = sample.y.device
+        self.lams = lams.to(self.device)
         self.S, self.L = lams.shape
         self.n_env = int(sample.env.max()) + 1
 
@@ -110,10 +116,10 @@ class _Run:
             torch.manual_seed(torch_rng.initial_seed())
             width = self.training.width
             models = [networks.mlp(self.sample.X.shape[-1], width) for _ in range(self.S * self.L)]
-        ensemble = networks.Ensemble(models)
+        ensemble = networks.Ensemble(models, self.device)
         n = keep.shape[1] - keep.shape[1] % self.training.batch or keep.shape[1]
         order = torch.as_tensor(np.stack([rng.permutation(keep.shape[1])[:n] for _ in range(self.S)]))
-        rows = torch.gather(keep, 1, order)
+        rows = torch.gather(keep, 1, order).to(self.device)
         ensemble.train(
             lambda at: self._loss(ensemble, at),
             rows.split(self.training.batch, dim=1),
@@ -123,7 +129,7 @@ class _Run:
         return ensemble
 
     def _take(self, values: Tensor, rows: Tensor) -> Tensor:
-        return values[torch.arange(self.S)[:, None], rows]
+        return values[torch.arange(self.S, device=self.device)[:, None], rows]
 
     def _spread(self, values: Tensor) -> Tensor:
         """(S, B, ...) to (S L, B, ...): penalties share their seed's rows."""
@@ -161,7 +167,7 @@ def _test_error(ensemble: networks.Ensemble, sample: DigitSample, L: int = 1) ->
     """NCER (S, L) on test images whose colour says nothing."""
     with torch.no_grad():
         logits = ensemble.logits(sample.X_test.repeat_interleave(L, 0)).reshape(len(sample.y_test), L, -1)
-    return digits.label_error((logits > 0).numpy(), sample.y_test[:, None].numpy() > 0)
+    return digits.label_error((logits > 0).cpu().numpy(), sample.y_test[:, None].cpu().numpy() > 0)
 
 
 def _validation(
@@ -169,19 +175,22 @@ def _validation(
 ) -> Tensor:
     """Penalty (S, 1) with the fewest errors on held-out rows or levels (as in the paper: by accuracy)."""
     n = sample.y.shape[1]
-    out = [held_out_levels(e.numpy(), 0.2, rng) if levels else held_out_rows(n, 0.2, rng) for e in sample.env]
+    out = [
+        held_out_levels(e.cpu().numpy(), 0.2, rng) if levels else held_out_rows(n, 0.2, rng)
+        for e in sample.env
+    ]
     size = min(map(len, out))
     out = [rng.permutation(o)[:size] for o in out]
     keep = torch.as_tensor(np.stack([np.setdiff1d(np.arange(n), o) for o in out]))
     ensemble = _Run(sample, method, lams, training).fit(keep, rng)
-    held = torch.as_tensor(np.stack(out))
-    at = torch.arange(len(held))[:, None]
+    held = torch.as_tensor(np.stack(out), device=sample.y.device)
+    at = torch.arange(len(held), device=sample.y.device)[:, None]
     scored = sample.X if method in ("IVL", "RICE") else sample.X_aug
     L = lams.shape[1]
     with torch.no_grad():
         logits = ensemble.logits(scored[at, held].repeat_interleave(L, 0)).reshape(len(held), L, -1)
     wrong = ((logits > 0).float() != sample.y[at, held][:, None]).float().mean(-1)
-    return torch.gather(lams, 1, wrong.argmin(1, keepdim=True))
+    return torch.gather(lams, 1, wrong.argmin(1, keepdim=True).cpu())
 
 
 def digit_study(
@@ -250,7 +259,8 @@ def weighting_ratio(sample: DigitSample, batch: int = 256, strength: float = 0.3
     Residuals are `strength` times the mean of the standardised parameters plus noise of standard deviation
     0.4 (a confounded label's): the case that the IV term exists to find.
     """
-    G = sample.G.reshape(-1, batch, sample.G.shape[-1])
+    rows = sample.G.reshape(-1, sample.G.shape[-1]).cpu()
+    G = rows[: len(rows) // batch * batch].reshape(-1, batch, rows.shape[-1])
     noise = torch.randn(G.shape[:2], generator=torch.Generator().manual_seed(0))
     residual = strength * G.mean(-1) + 0.4 * noise
     ratio = networks.iv_term(residual, G, "official") / networks.iv_term(residual, G, "gmm")
