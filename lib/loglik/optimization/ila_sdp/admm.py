@@ -11,10 +11,12 @@ Arrays are NumPy's on the CPU and torch's on a GPU; the code is the same. Axes: 
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.linalg import eigh, eigvalsh
+from threadpoolctl import threadpool_limits
 
 from loglik.optimization.ila_sdp.inputs import Floats, Ints
 from loglik.optimization.ila_sdp.likelihood import labelling_cost
@@ -23,6 +25,8 @@ from loglik.optimization.ila_sdp.rounding import masses_are_flat, match_clusters
 RELAX = 1.8  # over-relaxation; 1.6 to 1.9 need about the same number of iterations
 CHECK = 10  # iterations between looks at residuals and bounds
 BATCHED_BELOW = 48  # rows; one batched call is faster there than single calls that compute half a spectrum
+CAP = 20.0  # costs are cut at this many times the cost of a near pair, while no mass lies where they are cut
+ONE_THREAD_BELOW = 400  # rows; threads that wait for each other cost more than they bring on smaller matrices
 CACHE = 2**16  # numbers a chunk may hold, so that the elementwise work stays in a core's cache
 
 Array = Any  # numpy.ndarray or torch.Tensor
@@ -60,6 +64,11 @@ class Settings(NamedTuple):
     gap_tol: float = 1e-5  # of a certificate: gap per row, in mean absolute deviations of the costs
     rho: float | None = None  # first penalty; None takes the number of rows
     device: str = "cpu"
+
+
+def few_threads(n: int) -> AbstractContextManager[Any]:
+    """One thread for linear algebra on matrices of n rows, where n is small."""
+    return threadpool_limits(1) if n < ONE_THREAD_BELOW else nullcontext()
 
 
 # -- projections ---------------------------------------------------------------------------------------------
@@ -114,9 +123,19 @@ def project_psd(M: Array) -> Array:
 def _psd_by_half(M: Floats) -> Floats:
     out = np.empty_like(M)
     for matrix, target in zip(_stack(M), _stack(out), strict=True):
-        values, vectors = eigh(matrix, subset_by_value=(0, np.inf), check_finite=False)
+        values, vectors = _positive_spectrum(matrix)
         np.matmul(vectors * values, vectors.T, out=target)
     return out
+
+
+def _positive_spectrum(matrix: Floats) -> tuple[Floats, Floats]:
+    try:
+        return eigh(matrix, subset_by_value=(0, np.inf), check_finite=False)
+    except (
+        np.linalg.LinAlgError
+    ):  # bisection fails where most eigenvalues are equal, as in the first iterations
+        values, vectors = np.linalg.eigh(matrix)
+        return np.maximum(values, 0), vectors
 
 
 def _stack(M: Floats) -> Floats:
@@ -185,7 +204,8 @@ def solve(
     for first in range(0, B, size):
         part = slice(first, first + size)
         warm = None if state is None else State(*(np.asarray(a)[part] for a in state))
-        parts.append(_solve_chunk(costs[part], traces, n_clusters, settings, warm))
+        with few_threads(n):
+            parts.append(_solve_chunk(costs[part], traces, n_clusters, settings, warm))
     states = State(*(np.concatenate(column) for column in zip(*(p.state for p in parts), strict=True)))
     whole: Any = {name: np.concatenate([getattr(p, name) for p in parts]) for name in Solution._fields[:-1]}
     return Solution(**whole, state=states)
@@ -194,15 +214,18 @@ def solve(
 class _Running:
     """Arrays of the problems of a chunk that aren't done."""
 
-    def __init__(self, costs: Floats, settings: Settings, state: State | None) -> None:
+    def __init__(self, costs: Floats, n_clusters: int, settings: Settings, state: State | None) -> None:
         B, _, n, _ = costs.shape
         self.send = _sender(settings.device)
         self.index = np.arange(B)
-        self.centre = costs.mean(axis=(1, 2, 3))
-        spread = np.abs(costs - self.centre[:, None, None, None]).mean(axis=(1, 2, 3))
+        cap = _first_cap(costs, n_clusters)
+        cut = np.minimum(costs, cap[:, None, None, None])
+        self.centre = cut.mean(axis=(1, 2, 3))
+        spread = np.abs(cut - self.centre[:, None, None, None]).mean(axis=(1, 2, 3))
         self.scale = np.where(spread > 0, spread, 1.0)
-        scaled = (costs - self.centre[:, None, None, None]) / self.scale[:, None, None, None]
-        self.C = self.send(scaled)
+        self.full = self.send((costs - self.centre[:, None, None, None]) / self.scale[:, None, None, None])
+        self.cap = (cap - self.centre) / self.scale
+        self.cut()
         start = settings.rho if settings.rho is not None else float(n)
         self.P = self.send(np.zeros_like(costs) if state is None else np.array(state.P))
         self.Q = self.send(np.zeros_like(costs) if state is None else np.array(state.Q))
@@ -211,12 +234,40 @@ class _Running:
         self.upper = np.full(B, np.inf)
         self.lower = np.full(B, -np.inf)
 
+    def cut(self) -> None:
+        """The costs that the iteration works with: cut where pairs are so far apart that they never meet."""
+        cap = self.send(self.cap)[:, None, None, None]
+        self.C = self.full.clip(max=cap)
+
+    def raise_caps(self, W: Array, finished: Any) -> Any:
+        """Raise the caps of finished problems (B,) whose solution has mass where costs are cut; which they are."""
+        lost = _host(((self.full - self.C) * W).sum((-3, -2, -1)))
+        wrong = finished & (lost > 1e-6 * W.shape[-1])
+        if wrong.any():
+            self.cap = np.where(wrong, 4 * np.maximum(self.cap, 1.0), self.cap)
+            self.cut()
+        return wrong
+
     def keep(self, rows: Any) -> None:
         """Go on with these problems only."""
-        for name in ("C", "P", "Q", "rho"):
+        for name in ("full", "C", "P", "Q", "rho"):
             setattr(self, name, getattr(self, name)[self.send(rows)])
-        for name in ("index", "centre", "scale", "labels", "upper", "lower"):
+        for name in ("index", "centre", "scale", "cap", "labels", "upper", "lower"):
             setattr(self, name, getattr(self, name)[rows])
+
+
+def _first_cap(costs: Floats, n_clusters: int) -> Floats:
+    """Where costs are cut at first (B,).
+
+    A near pair costs the 1/(2K) quantile above its cluster's least cost. Costs far above only make the problem
+    badly scaled. Cutting them keeps the lower bound valid, because Z is nonnegative, and the solution too,
+    where it has no mass on a pair that was cut; :meth:`_Running.raise_caps` sees to that.
+    """
+    B, M, n, _ = costs.shape
+    flat = costs.reshape(B, M, n * n)
+    near = np.quantile(flat[..., :: max(1, n // 400)], 1 / (2 * n_clusters), axis=-1)
+    least = flat.min(-1)
+    return np.asarray(least.max(1) + CAP * (near - least).max(1))
 
 
 def _sender(device: str) -> Any:
@@ -234,7 +285,7 @@ def _host(array: Array) -> Any:
 def _solve_chunk(
     costs: Floats, traces: Floats, n_clusters: int, settings: Settings, state: State | None
 ) -> Solution:
-    run = _Running(costs, settings, state)
+    run = _Running(costs, n_clusters, settings, state)
     tau = run.send(traces)
     found: list[tuple[Any, ...]] = [()] * len(costs)
     for iteration in range(1, settings.max_iter + 1):
@@ -247,6 +298,7 @@ def _solve_chunk(
             gap = (run.upper - run.lower) / Z.shape[-1]
             certified = gap <= settings.gap_tol
             converged = certified | (np.maximum(*residuals) <= settings.tol)
+            converged &= ~run.raise_caps(W, converged & ~certified)
             done = converged | last
             for row in np.flatnonzero(done):
                 found[run.index[row]] = _result(run, int(row), W, residuals, iteration, certified, converged)
@@ -268,7 +320,7 @@ def _look(run: _Running, Y: Array, W: Array, Z: Array, tau: Array, n_clusters: i
     rho = run.rho[:, None, None, None]
     lower = _host(dual_bound(run.C, rho * (Y - run.P), rho * (W - run.Q), tau))
     run.lower = np.maximum(run.lower, lower)
-    labels, value = _round(_host(W), _host(run.C), n_clusters)
+    labels, value = _round(_host(W), _host(run.full), n_clusters)
     better = value < run.upper
     run.labels[better], run.upper = labels[better], np.minimum(run.upper, value)
     size = 1 + _host(_norm(Z))
@@ -295,7 +347,7 @@ def _result(
     run: _Running, row: int, W: Array, residuals: Any, iteration: int, certified: Any, converged: Any
 ) -> tuple[Any, ...]:
     scale, centre, n = run.scale[row], run.centre[row], run.labels.shape[-1]
-    Z, C = _host(W[row]), _host(run.C[row])
+    Z, C = _host(W[row]), _host(run.full[row])
     labels, upper = run.labels[row], float(run.upper[row])
     value = float((C * Z).sum())
     if certified[row]:

@@ -19,6 +19,12 @@ def kmeans_labels(X: Floats, n_clusters: int, seed: int, n_init: int = 10) -> In
     return np.asarray(KMeans(n_clusters, n_init=n_init, random_state=seed).fit_predict(X), dtype=int)
 
 
+def lloyd_labels(X: Floats, n_clusters: int, seed: int) -> Ints:
+    """K-means from one start at random rows."""
+    model = KMeans(n_clusters, init="random", n_init=1, random_state=seed)
+    return np.asarray(model.fit_predict(X), dtype=int)
+
+
 def ward_labels(X: Floats, n_clusters: int) -> Ints:
     """Agglomerative clustering with Ward's linkage."""
     return np.asarray(AgglomerativeClustering(n_clusters).fit_predict(X), dtype=int)

@@ -68,8 +68,8 @@ def stretched_gmm(
 
 def crossing_gmm(n: int, rng: np.random.Generator, size: tuple[int, ...] = ()) -> Draw:
     """Three long thin clusters in the plane, each in another direction: the picture of the shape problem."""
-    means = np.array([[0.0, 0.0], [5.0, 3.2], [9.5, -1.0]])
-    angles, long, short = np.deg2rad([70.0, 0.0, 110.0]), 2.6, 0.35
+    means = np.array([[0.0, 0.0], [5.0, 4.2], [10.0, -1.0]])
+    angles, long, short = np.deg2rad([70.0, 0.0, 110.0]), 3.4, 0.35
     turn = np.stack([[np.cos(angles), -np.sin(angles)], [np.sin(angles), np.cos(angles)]]).transpose(2, 0, 1)
     covariances = turn @ np.diag([long**2, short**2]) @ turn.swapaxes(-1, -2)
     return gaussian_mixture(means, covariances, n, rng, size)
