@@ -374,6 +374,7 @@ def test_every_start_is_taken(init):
     assert len(model.objective_path_) <= 2 * model.n_outer_
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_unknown_rows_go_to_their_cluster():
     draw, fresh = crossing(60), crossing(60, seed=1)
     model = ILASDP(3, reg=0.01).fit(draw.X)
