@@ -420,6 +420,20 @@ def test_many_passes_learn_all_queries():
     assert np.abs(queries @ (mechanism.S - mechanism.h)).max() < 0.005
 
 
+def test_updates_are_bounded_whoever_asks():
+    """Without noise every update has the right sign and a gap above T, so KL(S‖h) ≤ log N bounds their number."""
+    T, eta, N = 0.08, 0.05, 64
+    generator = rng(6)
+    hist = generator.multinomial(400, generator.dirichlet(np.full(N, 0.3)))
+    mechanism = ada.PMW(hist, T, 0.0, eta, 10**6, rng())
+    pool = analysts.random_signs(300, N, generator).astype(float)
+    start = mechanism.potential
+    errors = ada.greedy_analyst(mechanism, mechanism.S, pool, 600)
+    assert 0 < mechanism.n_updates <= start / (eta * T - eta**2 / 2)
+    assert start <= np.log(N)
+    assert errors[-50:].max() <= T  # nothing is left to complain about
+
+
 def test_a_wrong_sign_is_noticed(monkeypatch):
     """Mutant: an update in the wrong direction raises the potential, and the test above would fail."""
     right = pmw.PMW._update
@@ -651,6 +665,22 @@ def test_ties_vote_too():
     curve = float(ada.overfit_curve(400, 400))
     assert abs(found.mean() - curve) < 3.5 * found.std(ddof=1) / np.sqrt(600)
     assert analysts.vote_signs(np.array([-0.5, 0.0, 2.0])).tolist() == [-1, 1, 1]
+
+
+def test_a_bootstrap_interval_does_not_help():
+    table = study.aggregation_study([400], [0.05, 1.0], [None], 20, 3)
+    cover = study.bootstrap_coverage(table, rng()).set_index("m").coverage
+    assert cover[400] == 0  # the truth is 23 standard errors away
+
+
+@pytest.mark.parametrize("name", ["exact", "rounded", "Gaussian", "Ladder", "Thresholdout"])
+def test_leaderboards(name):
+    """Public accuracy above or near one half; private within 5 standard errors of it; fixed seed."""
+    found = study_holdout.leaderboard_study(500, 100, 20, 1)
+    mine = found[found.mechanism == name]
+    assert abs(mine.private.mean() - 0.5) < 5 * 0.5 / np.sqrt(500 * 20)
+    high = name in ("exact", "rounded")
+    assert (mine.public.mean() > 0.6) == high
 
 
 def test_least_squares_agrees_with_numpy():

@@ -24,6 +24,8 @@ from loglik.information.adaptive_data_analysis.mechanisms import (
     Mechanism,
     streams,
 )
+from loglik.information.adaptive_data_analysis.pmw import PMW
+from loglik.information.adaptive_data_analysis.thresholdout import ThresholdoutMechanism
 
 CHUNK = 1000  # queries that are held in memory at once
 Signs = NDArray[np.int8]
@@ -193,6 +195,31 @@ def universe_attack(
     return rows
 
 
+def greedy_analyst(mechanism: PMW, population: ArrayLike, pool: ArrayLike, rounds: int) -> Floats:
+    """Ask, again and again, the query of a pool on which PMW's public histogram is furthest from the truth.
+
+    Parameters
+    ----------
+    mechanism : PMW
+        Its histogram is public, so this is an analyst's right; nobody can force updates faster.
+    population : array_like of shape (N,)
+    pool : array_like of shape (queries, N)
+        Values in [−1, 1].
+    rounds : int
+
+    Returns
+    -------
+    array of shape (rounds,)
+        Error |answer − D[q]| of each answer.
+    """
+    D, queries = np.asarray(population, dtype=float), np.asarray(pool, dtype=float)
+    truth, errors = queries @ D, np.empty(check_count(rounds, "rounds"))
+    for turn in range(rounds):
+        worst = int(np.abs(queries @ mechanism.h - truth).argmax())
+        errors[turn] = abs(mechanism.answer(queries[worst]) - truth[worst])
+    return errors
+
+
 class HistogramMechanism(Mechanism):
     """Sample means, with Gaussian noise if asked for, of queries on a finite universe: PMW's baselines.
 
@@ -277,7 +304,8 @@ def leaderboard_attack(
     Parameters
     ----------
     mechanism : Mechanism
-        Over the n public points; a query's value is 1 where the submission is right and −1 elsewhere.
+        Over the n public points; a query's value is 1 where the submission is right and −1 elsewhere. With
+        :class:`ThresholdoutMechanism`, a submission has values on training points too.
     m : int
     rng : numpy.random.Generator
     hidden : int
@@ -294,12 +322,15 @@ def leaderboard_attack(
     score, when the answer rose.
     """
     table = random_signs(m, mechanism.n + check_count(hidden, "hidden"), rng)
-    heard = mechanism.answer_many(table[:, : mechanism.n])
-    if isinstance(mechanism, LadderMechanism):
-        votes = vote_signs(np.diff(heard, prepend=heard[0]) - 1e-12)
+    public = table[:, : mechanism.n]
+    if isinstance(mechanism, ThresholdoutMechanism):
+        train = random_signs(m, mechanism.n_train, rng).mean(axis=1)
+        heard = mechanism.answer_differences(train, public.mean(axis=1))[0]
     else:
-        votes = vote_signs(heard)
-    boosted = np.sign(votes @ table.astype(np.float32))
+        heard = mechanism.answer_many(public)
+    if isinstance(mechanism, LadderMechanism):
+        heard = np.diff(heard, prepend=heard[0]) - 1e-12  # only a rise is a vote for it
+    boosted = np.sign(vote_signs(heard) @ table.astype(np.float32))
     right = (boosted + 1) / 2  # a tie is half right
     return float(right[: mechanism.n].mean()), float(right[mechanism.n :].mean())
 

@@ -16,7 +16,7 @@ from loglik.information.adaptive_data_analysis.study import GAUSSIAN, NAIVE, PRI
 
 PALETTE = sns.color_palette("colorblind")
 COLOURS: dict[str, Any] = {
-    **dict.fromkeys((NAIVE, "standard", "exact", "naive holdout", "forgets"), PALETTE[3]),
+    **dict.fromkeys((NAIVE, "standard", "exact", "rounded", "naive holdout", "forgets"), PALETTE[3]),
     **dict.fromkeys((PRIVATE_MW, "Thresholdout", "reusable holdout", "remembers"), PALETTE[0]),
     **dict.fromkeys((GAUSSIAN, "Gaussian"), PALETTE[1]),
     "Ladder": PALETTE[2],

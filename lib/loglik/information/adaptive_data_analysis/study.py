@@ -109,6 +109,21 @@ def crossing(means: Floats, relative_ms: Sequence[float], level: float = 0.5) ->
     return np.asarray(np.exp(x.mean() + (level - means.mean(axis=-1)) / slope))
 
 
+def bootstrap_coverage(table: pd.DataFrame, rng: np.random.Generator, draws: int = 2000) -> pd.DataFrame:
+    """Share of 95 % percentile-bootstrap intervals of the aggregated query that hold its truth, 0.
+
+    The analyst's safety belt: resampling the rows that answered can't know that they chose the query. Takes
+    the naive rows of :func:`aggregation_study`; columns n, m, coverage.
+    """
+    naive = table[table.noise == "none"]
+    n = naive.n.to_numpy()[:, None]
+    share = (1 + naive.overfit.to_numpy()[:, None]) / 2
+    means = 2 * rng.binomial(n, share, (len(naive), draws)) / n - 1
+    low, high = np.quantile(means, (0.025, 0.975), axis=1)
+    covered = naive.assign(coverage=(low <= 0) & (high >= 0))
+    return covered.groupby(["n", "m"])["coverage"].mean().reset_index()
+
+
 def reconstruction_study(
     n: int,
     relative_ms: Sequence[float],

@@ -19,6 +19,7 @@ from loglik.information.adaptive_data_analysis.mechanisms import (
     GaussianMechanism,
     LadderMechanism,
     Mechanism,
+    RoundingMechanism,
 )
 from loglik.information.adaptive_data_analysis.selection import KS, variable_selection_experiment
 from loglik.information.adaptive_data_analysis.study import Progress, Seed, repetitions
@@ -157,13 +158,17 @@ def _until_refused(
 def leaderboard_study(
     n: int, m: int, reps: int, seed: Seed, noise_mult: float = 2.0, progress: Progress | None = None
 ) -> pd.DataFrame:
-    """Random submissions boosted by four leaderboards: rep, mechanism, public, private accuracy."""
+    """Random submissions boosted by five leaderboards: rep, mechanism, public, private accuracy."""
     rows = []
     for rep, rng in repetitions(seed, reps, progress):
         mechanisms: dict[str, Mechanism] = {
             "exact": EmpiricalMechanism(np.empty(n)),
+            "rounded": RoundingMechanism(np.empty(n)),
             "Gaussian": GaussianMechanism(np.empty(n), noise_mult / np.sqrt(n), rng),
             "Ladder": LadderMechanism(np.empty(n)),
+            "Thresholdout": ThresholdoutMechanism(
+                np.empty(n), np.empty(n), 4 / np.sqrt(n), n**-0.5, None, rng, noise="gaussian"
+            ),
         }
         rows += [
             (rep, name, *leaderboard_attack(mechanism, m, rng, hidden=n))

@@ -92,6 +92,11 @@ class ThresholdoutMechanism(Mechanism):
         self._gamma = self._draw_gamma()
 
     @property
+    def n_train(self) -> int:
+        """Rows of the training set."""
+        return len(self._train)
+
+    @property
     def exhausted(self) -> bool:
         """Whether the budget is spent."""
         return self.budget is not None and self.n_positive >= self.budget
