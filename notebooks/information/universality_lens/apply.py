@@ -55,7 +55,7 @@ pd.set_option("display.max_colwidth", None)
 # %% tags=["hide-input"]
 cfg = chapter.settings(
     smoke=dict(n_splits=2, sgld_steps=300, fit_steps=300, sgld_chains=2, tempered_chains=2, tempered_steps=6, betas=5),
-    book=dict(n_splits=10, sgld_steps=16_000, fit_steps=80_000, sgld_chains=6, tempered_chains=8, tempered_steps=36, betas=11),
+    book=dict(n_splits=10, sgld_steps=16_000, fit_steps=60_000, sgld_chains=6, tempered_chains=8, tempered_steps=36, betas=11),
     full=dict(n_splits=100, sgld_steps=50_000, fit_steps=200_000, sgld_chains=16, tempered_chains=32, tempered_steps=200, betas=16),
     n_splits=n_splits, sgld_steps=sgld_steps, sgld_chains=sgld_chains,
 )  # fmt: skip

@@ -105,7 +105,7 @@ cfg = chapter.settings(
 #
 # Two truths of a regression with 1000 features, whose variances fall like $j^{-2}$. One is strong and lies in the first
 # feature; the other is faint and lies in the two-hundredth. The faint one is the simpler truth for 20 samples and the more
-# complex one for 200: complexity belongs to a truth *and a sample size*.
+# complex one for 100: complexity belongs to a truth *and a sample size*.
 
 # %%
 lam = np.arange(1, 1001.0) ** -2
@@ -117,7 +117,7 @@ curves = {
     "faint, feature 200": (eps, model.log_weight(faint, eps)),
 }
 
-# %% mystnb={"figure": {"caption": "Log inverse weight of two truths against the radius. Dashed: tangents of slope −n; squares: where they meet the axis, the hard bound for n samples. Saddlepoint, no Monte-Carlo error.", "name": "universality-lens-tangents"}, "image": {"alt": "Two falling curves that cross. The tangent of slope twenty meets the axis lower for the faint truth, that of slope two hundred lower for the strong one."}}
+# %% mystnb={"figure": {"caption": "Log inverse weight of two truths against the radius. Dashed: tangents of slope −n; squares: where they meet the axis, the hard bound for n samples. Saddlepoint, no Monte-Carlo error.", "name": "universality-lens-tangents"}, "image": {"alt": "Two falling curves that cross. The tangent for twenty samples meets the axis lower for the faint truth, that for a hundred lower for the strong one."}}
 figures.weight_tangents(curves, (20, 100))
 
 # %% [markdown]

@@ -56,7 +56,9 @@ def regret_curves(worst: pd.DataFrame, reference: tuple[Floats, Floats, str] | N
     if reference is not None:
         n, value, label = reference
         ax.plot(n, value, color="k", lw=1.2)
-        ax.annotate(label, (n[0], value[0]), (2, 4), textcoords="offset points", fontsize="small")
+        ax.annotate(
+            label, (n[-1], value[-1]), (0, -14), textcoords="offset points", fontsize="small", ha="right"
+        )
     ax.plot([], [], "--", color="0.4", label="soft bound")
     ax.plot([], [], ":", color="0.4", label="hard bound")
     ax.set(xscale="log", yscale="log", xlabel="samples n", ylabel="cumulative regret, nats")
@@ -96,9 +98,11 @@ def cost_slope(table: pd.DataFrame, slope: float, interval: tuple[float, float])
     _, ax = plt.subplots(figsize=(6.4, 4.4))
     line = np.array([0, table["cost"].max() * 1.04])
     ax.plot(line, line, "k--", lw=1.2, label="theorem: log 1/w (slope 1)")
-    ax.plot(table["cost"], table["soft"], "_", color="k", ms=12, mew=1.4, label="soft bound")
+    groups: Any = table.groupby("truth")
+    mean = groups[["cost", "regret", "soft"]].mean()
+    ax.plot(mean["cost"], mean["soft"], "_", color="k", ms=12, mew=1.4, label="soft bound")
     ax.errorbar(
-        table["cost"], table["regret"], yerr=2 * table["se"], fmt="o", ms=5, capsize=2, color=_COLOURS[0],
+        mean["cost"], mean["regret"], yerr=2 * groups["regret"].sem(), fmt="o", ms=5, capsize=2, color=_COLOURS[0],
         label="measured regret",
     )  # fmt: skip
     middle = table[["cost", "regret"]].mean()
@@ -153,7 +157,7 @@ def size_costs(widths: pd.DataFrame, dilution: pd.DataFrame) -> None:
         xscale="log", yscale="log", xlabel="parameters d", ylabel="cumulative regret at n = 128, nats",
         ylim=(1, 3e3), title="constant truth, wider networks",
     )  # fmt: skip
-    left.legend(loc="upper left")
+    left.legend(loc="center left", bbox_to_anchor=(0, 0.42))
     for i, (truth, part) in enumerate(dilution.groupby("truth", sort=False)):
         extra: Any = part.groupby("J")["extra"]
         x = np.log1p(extra.mean().index.to_numpy(dtype=float)) * (1 + 0.012 * (i - 1))
@@ -251,7 +255,7 @@ def learning_coefficients(energies: Mapping[str, TemperedEnergy], dim: int) -> N
         f"d/2 = {dim / 2:g}", (beta[0], dim / 2), (0, -13), textcoords="offset points", fontsize="small"
     )
     ax.set(xscale="log", yscale="log", xlabel="β (samples)", ylabel="λ(β), nats per unit of log n")
-    _plain_log(ax.yaxis, [1, 2, 5, 10, 20, 50, 100, 200])
+    _plain_log(ax.yaxis, [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200])
     ax.legend(title="truth")
 
 
@@ -267,6 +271,7 @@ def flat_minima(curvature: pd.DataFrame, soft: Mapping[str, float], exact: pd.Da
         ax.annotate(
             name, (bound, part.max()), (0, 6), textcoords="offset points", ha="center", fontsize="small"
         )
+    ax.margins(y=0.1)
     ends = np.array(ax.get_xlim())
     ax.plot(ends, ends, "k--", lw=1, label="equal")
     for marker, label in (
@@ -281,7 +286,7 @@ def flat_minima(curvature: pd.DataFrame, soft: Mapping[str, float], exact: pd.Da
 
 def optimality(projection: pd.DataFrame, shares: pd.DataFrame, capacity: float) -> None:
     """Left: regret of learners before and after projection. Right: share of truths that pay little, and its bound."""
-    _, (left, right) = plt.subplots(1, 2, figsize=(10.4, 4.2))
+    _, (left, right) = plt.subplots(1, 2, figsize=(11.6, 4.0))
     for i, (name, part) in enumerate(projection.groupby("learner", sort=False)):
         left.plot(part["theta"], part["before"], ":", color=_COLOURS[i], lw=1.8)
         left.plot(part["theta"], part["after"], color=_COLOURS[i], lw=1.8, label=str(name))
@@ -304,7 +309,7 @@ def optimality(projection: pd.DataFrame, shares: pd.DataFrame, capacity: float) 
         yscale="log", xlabel="κ", ylabel="share of truths paying at most (1 − κ) C", ylim=(0.005, 3),
         title=f"C = {capacity:.2f} nats",
     )  # fmt: skip
-    right.legend(fontsize="small")
+    right.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
 
 
 # -- the method and apply notebooks ------------------------------------------------------------------------------
@@ -328,6 +333,7 @@ def weight_tangents(curves: Mapping[str, tuple[Floats, Floats]], sizes: Sequence
                 textcoords="offset points",
                 color=_COLOURS[i],
                 fontsize="small",
+                bbox={"fc": "white", "ec": "none", "pad": 0.5, "alpha": 0.8},
             )
     ax.set(xlabel="radius ε, nats per sample", ylabel="log 1/w(ε), nats", xlim=(0, 1.0), ylim=(0, 42))
     ax.legend(loc="upper right")
@@ -357,7 +363,9 @@ def score_forest(differences: pd.DataFrame) -> None:
     ax.set_yticks(y, list(differences.index))
     ax.set_xscale("symlog", linthresh=0.01)
     ax.set_xticks([-1, -0.1, -0.01, 0, 0.01], ["−1", "−0.1", "−0.01", "0", "0.01"])
-    ax.set(xlabel="mixture minus the other: held-out log-loss, nats per row (below 0: mixture better)")
+    ax.set(
+        xlabel="held-out log-loss, mixture minus the other, nats per row\n(below 0: the mixture is better)"
+    )
 
 
 def chain_picture(draws: Floats, table: pd.DataFrame) -> None:

@@ -167,6 +167,13 @@ def boolean_study(
     )
 
 
+def _drawn(ends: tuple[int, int]) -> str:
+    low, high = ends
+    if high > 1e8:
+        return f"drawn {low} times or more"
+    return "drawn once" if (low, high) == (1, 2) else f"drawn {low} to {high - 1} times"
+
+
 def concentration_study(
     mixture: BooleanMixture,
     drawn: NDArray[np.int64],
@@ -177,8 +184,7 @@ def concentration_study(
     rng: np.random.Generator,
 ) -> pd.DataFrame:
     """Mean posterior mass by how common a function is among random networks: truth, n, and one column a group."""
-    names = [*[f"{a} or more" if b > 1e8 else f"{a} to {b - 1}" for a, b in reversed(list(pairwise(edges)))]]
-    names = [f"drawn {name}" for name in names] + ["lookup tables"]
+    names = [*map(_drawn, reversed(list(pairwise(edges)))), "lookup tables"]
     rows = []
     for name, target in targets.items():
         for n, counts in zip(sizes, draw_counts(target, mixture.flip, sizes, reps, rng), strict=True):
@@ -203,28 +209,27 @@ def class_truth_study(
     functions: Bools,
     drawn: NDArray[np.int64],
     per_level: int,
-    n: int,
+    sizes: Sequence[int],
     flip: float,
     reps: int,
     rng: np.random.Generator,
     progress: Progress = iter,
 ) -> pd.DataFrame:
-    """Regret of truths that networks compute, under the networks' prior alone: truth, rep, cost (-log w), regret, soft."""
+    """Regret of truths that networks compute, under the networks' prior: truth, n, rep, cost (-log w), regret, soft."""
     mixture, rows = BooleanMixture(functions, drawn, flip, lookup_share=0.0), []
     for index in progress(spread_over_weights(drawn, per_level, rng)):
         target = functions[index]
-        found = mixture.regret(target, draw_counts(target, flip, [n], reps, rng)[0])
-        rows.append(
-            pd.DataFrame(
-                {
-                    "truth": int(index),
-                    "rep": range(reps),
-                    "cost": -mixture.log_prior[index],
-                    "regret": found,
-                    "soft": float(mixture.soft_bound(target, n)),
-                }
-            )
-        )
+        data = draw_counts(target, flip, sizes, reps, rng)
+        for n, counts in zip(sizes, data, strict=True):
+            found = {
+                "truth": int(index),
+                "n": n,
+                "rep": range(reps),
+                "cost": -mixture.log_prior[index],
+                "regret": mixture.regret(target, counts),
+                "soft": float(mixture.soft_bound(target, n)),
+            }
+            rows.append(pd.DataFrame(found))
     return pd.concat(rows, ignore_index=True)
 
 

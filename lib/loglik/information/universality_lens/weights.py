@@ -71,7 +71,7 @@ def log_weight(divergences: ArrayLike, log_prior: ArrayLike | None, eps: ArrayLi
     Examples
     --------
     >>> import numpy as np
-    >>> float(np.exp(log_weight([0.0, 0.2, 1.0], np.log([0.2, 0.3, 0.5]), 0.5)))
+    >>> round(float(np.exp(log_weight([0.0, 0.2, 1.0], np.log([0.2, 0.3, 0.5]), 0.5))), 6)
     0.5
     """
     levels, mass = _levels(divergences, log_prior)
