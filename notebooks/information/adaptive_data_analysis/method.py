@@ -191,7 +191,8 @@ with tempfile.TemporaryDirectory() as folder:
 #
 # KL starts below $\log N$ and can't fall below 0, so {eq}`adaptive-data-analysis-eq-pmw` allows only about
 # $\log N/\alpha^2$ updates to accuracy α, *whatever is asked and however often*. The rest of the answers are
-# free. The price: time $O(N)$ a question, and on easy questions an error up to the threshold.
+# free. The price: time $O(N)$ a question, and on easy questions an error up to the threshold. In the
+# figure the guarantee is nearly tight: random ±1 queries leave it little to give away.
 
 # %%
 Code(inspect.getsource(PMW._update), language="python")

@@ -235,6 +235,7 @@ weights.groupby(["n", "m", "mechanism"])[columns].mean().round(3)
 # %% [markdown]
 # The potential $\mathrm{KL}(S\Vert h)$ explains why it can't be worn down: it starts below $\log N$, never
 # gets negative, and every update whose sign is right lowers it by at least $\eta|S[q]-h[q]|-\eta^2/2$.
+# For random ±1 queries that is nearly all it falls, so the two lines lie almost on each other.
 
 # %%
 trace = study.potential_trace(
