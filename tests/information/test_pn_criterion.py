@@ -20,7 +20,15 @@ from hypothesis import strategies as st
 from scipy import special
 
 from loglik.information import pn_criterion as pn
-from loglik.information.pn_criterion import autodiff, datasets, exact, expansion, montecarlo, workflow
+from loglik.information.pn_criterion import (
+    autodiff,
+    datasets,
+    exact,
+    examples,
+    expansion,
+    montecarlo,
+    workflow,
+)
 from loglik.information.pn_criterion.bayes_error import sharp_curve
 from loglik.information.pn_criterion.criterion import pn_criterion
 
@@ -159,6 +167,16 @@ def test_mardia_kurtosis_gives_the_leading_term():
     stats = family.suff_stat(y)
     found = pn.risk_coefficients_autodiff(family, family.fit(stats.mean(0)).theta, stats)
     assert pytest.approx((4 + ((y**2).sum(1) ** 2).mean()) / 4, rel=1e-10) == found.A1
+
+
+def test_one_variable_in_standardised_moments():
+    x = np.random.default_rng(20).gamma(2.0, size=(3, 60))
+    family = pn.GaussianFamily(1)
+    A1, A2 = examples.standardised_normal(x)
+    for row, first, second in zip(x, A1, A2, strict=True):
+        stats = family.suff_stat(row)
+        found = pn.risk_coefficients_autodiff(family, family.fit(stats.mean(0)).theta, stats)
+        assert (first, second) == (pytest.approx(found.A1, rel=1e-8), pytest.approx(found.A2, rel=1e-7))
 
 
 # -- engines agree -----------------------------------------------------------------------------------------
@@ -391,6 +409,15 @@ def test_boundary_is_found_by_the_fit_and_by_linear_programming(wrong):
     x = np.array([[0, 0, 0, 1], [0, 1, 1, 0], [1, 0, 1, 0]] * 4)
     with pytest.raises(pn.MLENotFound, match="boundary"):
         pn_criterion(family, x)
+
+
+def test_small_samples_without_an_mle_are_told_apart(wrong):
+    """Newton's verdict on 150 samples of 12 rows is that of linear programming, sample by sample."""
+    family, theta, law = wrong
+    etas = pn.Population(family.T, law)(12, 150, np.random.default_rng(19))
+    exists = np.array([family.mle_exists(eta) for eta in etas])
+    assert 5 < exists.sum() < 145
+    np.testing.assert_array_equal(family.fit_batch(etas, theta).converged, exists)
 
 
 def test_zeros_have_no_poisson_fit():

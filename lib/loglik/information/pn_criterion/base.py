@@ -139,7 +139,7 @@ class ExponentialFamily(ABC):
         for _ in range(more):
             function = jax.jacfwd(function)
         with jax.enable_x64(True):
-            return np.array(function(jnp.asarray(np.asarray(theta, dtype=float))))
+            return np.array(jax.jit(function)(jnp.asarray(np.asarray(theta, dtype=float))))
 
     # -- maximum likelihood ----------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import product
 from typing import Any
 
@@ -211,6 +212,16 @@ class GaussianFamily(ExponentialFamily):
         linear = theta[: self.d]
         return 0.5 * linear @ _inverse(precision) @ linear - 0.5 * _log_det(precision)
 
+    def log_partitions(self, thetas: ArrayLike) -> Floats:
+        """Ψ of every row, without JAX."""
+        parameters = np.asarray(thetas, dtype=float)
+        linear = parameters[:, : self.d]
+        half = np.zeros((len(parameters), self.d, self.d))
+        half[:, self.rows, self.columns] = parameters[:, self.d :]
+        precision = -(half + half.transpose(0, 2, 1))
+        solved = np.linalg.solve(precision, linear[:, :, None])[:, :, 0]
+        return 0.5 * np.einsum("rd,rd->r", linear, solved) - 0.5 * np.linalg.slogdet(precision)[1]
+
     def fit_batch(
         self, etas: ArrayLike, theta0: ArrayLike | None = None, tol: float = 1e-10, max_iter: int = 100
     ) -> FitResult:
@@ -301,3 +312,9 @@ class GaussianFamily(ExponentialFamily):
     def _natural(self, mean: Floats, precision: Floats) -> Floats:
         half = np.where(self.rows == self.columns, -0.5, -1.0) * precision[..., self.rows, self.columns]
         return np.concatenate([np.einsum("...ij,...j->...i", precision, mean), half], axis=-1)
+
+
+@lru_cache(maxsize=32)
+def full_normal(d: int) -> GaussianFamily:
+    """The full family of `d` variables; one object for all, so that its derivatives compile once."""
+    return GaussianFamily(d)

@@ -297,3 +297,20 @@ def breaking(table: pd.DataFrame) -> None:
            ylim=(0, 1))  # fmt: skip
     _sizes(ax, table["n"])
     ax.legend(fontsize="small")
+
+
+def agreement(table: pd.DataFrame) -> None:
+    """Estimated against measured risks with the diagonal; one mark a sample."""
+    _, ax = plt.subplots(figsize=(5.6, 4.2))
+    for at, (name, part) in enumerate(table.groupby("file", sort=False)):
+        ax.errorbar(
+            part["measured"], part["estimated"], yerr=1.96 * part["se"].astype(float), xerr=1.96 * part["measured_se"],
+            fmt="os"[at % 2], ms=6, capsize=3, color=_COLOURS[(0, 3)[at % 2]], label=str(name),
+        )  # fmt: skip
+        for _, row in part.iterrows():
+            ax.annotate(f"n = {row['n']:,}", (row["measured"], row["estimated"]), (7, -9), fontsize="x-small",
+                        textcoords="offset points")  # fmt: skip
+    ends = [table["measured"].min() / 1.4, table["measured"].max() * 1.4]
+    ax.plot(ends, ends, color="k", lw=1)
+    ax.set(xscale="log", yscale="log", xlabel="measured risk, nats", ylabel="estimated from one sample, nats")
+    ax.legend()

@@ -22,6 +22,7 @@ from loglik.information.pn_criterion.base import (
 )
 
 CHORD_STEPS = 60
+NEWTON_STEPS = 25  # an existing MLE takes under fifteen; on the boundary the steps never get short enough
 
 
 class FiniteFamily(ExponentialFamily):
@@ -105,11 +106,12 @@ class FiniteFamily(ExponentialFamily):
         done = np.zeros(len(means), dtype=bool)
         if theta0 is not None and len(centre) == 1:
             theta, done = self._chord(means, theta, tol)
+        steps = min(max_iter, NEWTON_STEPS)
         late = np.flatnonzero(~done)
         for part in np.array_split(late, max(1, -(-len(late) * self.p**2 // 2_000_000))):
             start = np.broadcast_to(centre, means.shape)[part]
             if len(part):
-                theta[part], done[part] = newton(self._batch_derivatives, means[part], start, tol, max_iter)
+                theta[part], done[part] = newton(self._batch_derivatives, means[part], start, tol, steps)
         return FitResult(theta, done, ~done)
 
     def _chord(self, means: Floats, theta: Floats, tol: float) -> tuple[Floats, NDArray[np.bool_]]:
@@ -131,6 +133,10 @@ class FiniteFamily(ExponentialFamily):
             if not len(active):
                 break
         return theta, done
+
+    def _at(self, theta: ArrayLike) -> tuple[Floats, Floats, Floats]:
+        value, mean, cov = self._batch_derivatives(np.asarray(theta, dtype=float)[None])
+        return value[0], mean[0], cov[0]
 
     def _batch_derivatives(self, thetas: Floats) -> tuple[Floats, Floats, Floats]:
         weights = self.probabilities(thetas)

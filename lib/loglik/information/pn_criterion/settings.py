@@ -14,7 +14,7 @@ from loglik.information.pn_criterion.autodiff import risk_coefficients_autodiff
 from loglik.information.pn_criterion.base import ExponentialFamily, Floats
 from loglik.information.pn_criterion.criterion import projection
 from loglik.information.pn_criterion.expansion import RiskExpansion, risk_coefficients
-from loglik.information.pn_criterion.families import ExponentialDistribution, GaussianFamily, PoissonFamily
+from loglik.information.pn_criterion.families import ExponentialDistribution, PoissonFamily, full_normal
 from loglik.information.pn_criterion.finite import FiniteFamily, LogLinear, MultinomialFamily
 from loglik.information.pn_criterion.montecarlo import Population, Sampler
 
@@ -69,7 +69,7 @@ def poisson_setting() -> Setting:
 
 def normal_setting(d: int) -> Setting:
     """Standard normal vectors under the full normal model; right."""
-    family = GaussianFamily(d)
+    family = full_normal(d)
     standard = np.concatenate([np.zeros(d), np.eye(d)[np.triu_indices(d)]])
     law = family.quadrature(family.fit(standard).theta)
 
@@ -104,7 +104,7 @@ def multinomial_setting() -> Setting:
 
 def wine_setting(transform: str = "log") -> Setting:
     """The wine file as the population, under the full normal model (p = 77); wrong."""
-    family = GaussianFamily(11)
+    family = full_normal(11)
     x = family.normalise(datasets.transform(datasets.load_wine(), transform).to_numpy())
     return _setting(
         f"normal, wine ({transform})",

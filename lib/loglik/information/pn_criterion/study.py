@@ -76,7 +76,7 @@ def bayes_study(
     rng: np.random.Generator,
     *,
     draws: int = 4000,
-    multiples: Sequence[float] = (0.5, 1.0, 2.0),
+    multiples: Sequence[float] = (1.0, 1.5, 2.5),
     progress: Progress = iter,
 ) -> pd.DataFrame:
     """Divergence and total variation of fit and projection at multiples of the required n: one row a sample."""
@@ -169,6 +169,7 @@ class Convergence(NamedTuple):
     to_projection: Floats  # (reps, len(ns)) KL(projection ‖ fit)
     from_truth: Floats  # (reps, len(ns)) KL(truth ‖ fit)
     limit: float  # KL(truth ‖ projection)
+    law: Floats  # (states,) the truth
 
 
 def convergence_study(s: Setting, ns: Sequence[int], reps: int, rng: np.random.Generator) -> Convergence:
@@ -185,9 +186,8 @@ def convergence_study(s: Setting, ns: Sequence[int], reps: int, rng: np.random.G
         far.append(special.rel_entr(law, fitted).sum(-1))
     kept = min(map(len, near))
     limit = float(special.rel_entr(law, projected).sum())
-    return Convergence(
-        tuple(ns), np.column_stack([k[:kept] for k in near]), np.column_stack([k[:kept] for k in far]), limit
-    )
+    columns = [np.column_stack([values[:kept] for values in series]) for series in (near, far)]
+    return Convergence(tuple(ns), columns[0], columns[1], limit, law)
 
 
 def chain_study(order: int, degree: int, chains: int, sweeps: int, rng: np.random.Generator) -> pd.DataFrame:

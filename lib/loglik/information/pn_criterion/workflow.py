@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,16 +11,19 @@ from numpy.typing import NDArray
 
 from loglik.information.pn_criterion import datasets
 from loglik.information.pn_criterion.base import ExponentialFamily, MLENotFound
-from loglik.information.pn_criterion.criterion import PNResult, projection
+from loglik.information.pn_criterion.bayes_error import kl_threshold
+from loglik.information.pn_criterion.criterion import pn_criterion, projection
 from loglik.information.pn_criterion.families import (
     ExponentialDistribution,
     GammaFamily,
     GaussianFamily,
     PoissonFamily,
+    full_normal,
 )
-from loglik.information.pn_criterion.finite import FiniteFamily, LogLinear
+from loglik.information.pn_criterion.finite import LogLinear
 from loglik.information.pn_criterion.mcmc import BoxPolynomial, IsingFamily
 from loglik.information.pn_criterion.montecarlo import Population, mc_risk
+from loglik.information.pn_criterion.settings import abalone_setting, wine_setting
 
 FAMILIES = ("gaussian", "loglinear", "ising", "box", "poisson", "gamma", "exponential")
 SINGLE: dict[str, Callable[[], ExponentialFamily]] = {
@@ -169,7 +172,7 @@ def _gaussian_ladder(x: NDArray[Any], d: int, max_models: int) -> dict[str, Expo
     for count in counts:
         name = {0: "independent", total: f"all {total} pairs"}.get(int(count), f"strongest {count} pairs")
         edges = [(int(i[k]), int(j[k])) for k in best[:count]]
-        found[name] = GaussianFamily(d) if count == total else GaussianFamily(d, edges)
+        found[name] = full_normal(d) if count == total else GaussianFamily(d, edges)
     return found
 
 
@@ -229,43 +232,102 @@ def check_assumptions(sample: Sample, table: pd.DataFrame, delta: float) -> pd.D
     return pd.DataFrame(checks).set_index("assumption")
 
 
-def refit_check(
-    found: PNResult,
-    family: ExponentialFamily,
+def verdict(table: pd.DataFrame, n: int, delta: float) -> str:
+    """The answer in words: the largest model that passes, and what the largest one would need."""
+    best, top = largest_accepted(table), str(table.index[-1])
+    rows: dict[Any, dict[Any, Any]] = table.to_dict("index")
+    last = rows[top]
+    lines = [f"n = {n:,}, tolerance δ = {delta:g}"]
+    if best is None:
+        lines.append("No model passes: this sample is too small for each of them.")
+    else:
+        lines.append(f"Largest model that passes: {best} (p = {rows[best]['p']:.0f}).")
+    if last["answer"] == "no MLE":
+        lines.append(f"{top} has no MLE on this sample.")
+    elif best != top:
+        se = last.get("n_required_se")
+        spread = f" ± {1.96 * se:,.0f}" if se is not None and np.isfinite(se) else ""
+        lines.append(
+            f"{top} (p = {last['p']:.0f}) would need n = {np.ceil(last['n_required']):,.0f}{spread}."
+        )
+    close = [str(name) for name, answer in table["answer"].items() if answer == "can't tell"]
+    if close:
+        lines.append(f"Too close to call: {', '.join(close)}.")
+    return "\n".join(lines)
+
+
+def measured_risks(
+    ladder: Mapping[str, ExponentialFamily],
+    table: pd.DataFrame,
     x: NDArray[Any],
-    n: int,
     reps: int,
     rng: np.random.Generator,
-) -> dict[str, float]:
-    """The file as the truth: measured risk of samples of `n` rows, beside the expansion and p/2n.
+    *,
+    largest: int = 100,
+    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+) -> pd.DataFrame:
+    """The file as the truth: risk of samples of its size, measured by refitting each model.
 
     Returns
     -------
-    dict
-        n, measured, se, expansion, first, naive (p/2n), dropped. Measured values are NaN where no sample had an MLE or
-        the family has no log-partition function.
+    DataFrame
+        measured, se, dropped by model; NaN where the family has no log-partition function, no sample had an MLE, or a
+        search by Newton steps for more than `largest` parameters would take too long.
     """
-    values = {
-        "n": n,
-        "expansion": found.expansion.risk(n),
-        "first": found.expansion.risk(n, 1),
-        "naive": found.p / 2 / n,
-        "measured": np.nan,
-        "se": np.nan,
-        "dropped": np.nan,
-    }
-    if not family.has_log_partition:
-        return values
-    population = Population(family.suff_stat(family.normalise(x)))
-    try:
-        risk = mc_risk(family, population, projection(family, population.eta), n, reps, rng=rng)
-    except MLENotFound:
-        return values
-    return values | {"measured": risk.mean, "se": risk.se, "dropped": risk.dropped}
+    rows = {}
+    for name, family in progress(list(ladder.items())):
+        rows[name] = (np.nan, np.nan, np.nan)
+        slow = family.p > largest and not (isinstance(family, GaussianFamily) and family.full)
+        if not family.has_log_partition or slow or table.loc[name, "answer"] == "no MLE":
+            continue
+        population = Population(family.suff_stat(family.normalise(x)))
+        try:
+            rows[name] = mc_risk(
+                family, population, projection(family, population.eta), len(x), reps, rng=rng
+            )
+        except MLENotFound:
+            continue
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["measured", "se", "dropped"])
 
 
-def cells_seen(family: ExponentialFamily, x: NDArray[Any]) -> str:
-    """How many of a finite family's states the sample has visited, for people."""
-    if not isinstance(family, FiniteFamily):
-        return "not a finite family"
-    return f"{len(np.unique(family.state(x)))} of {len(family.T)} states seen"
+def agreement(
+    sizes: Sequence[int],
+    reps: int,
+    n_blocks: int,
+    rng: np.random.Generator,
+    delta: float = 0.05,
+    *,
+    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+) -> pd.DataFrame:
+    """One sample of each size from each built-in file: the tool's answer beside the truth.
+
+    Returns
+    -------
+    DataFrame
+        file, n, estimated, se, measured, measured_se, required, true_required, answer, truth.
+    """
+    C = kl_threshold(delta)
+    codes = datasets.quantile_codes(datasets.abalone_shape(), 3)
+    wine = datasets.transform(datasets.load_wine()).to_numpy()
+    cases = [("wine", wine_setting(), wine), ("abalone", abalone_setting(2), codes)]
+    rows = []
+    for (name, s, x), n in progress([(case, n) for case in cases for n in sizes]):
+        found = pn_criterion(s.family, x[rng.integers(len(x), size=n)], delta, n_blocks=n_blocks)
+        truth = mc_risk(s.family, s.sampler, s.theta, n, reps, rng=rng)
+        rows.append(
+            (name, n, found.risk, found.risk_se, truth.mean, truth.se, found.n_required,
+             s.expansion.required_n(C), found.answer, "yes" if truth.mean <= C else "no")
+        )  # fmt: skip
+    names = [
+        "file",
+        "n",
+        "estimated",
+        "se",
+        "measured",
+        "measured_se",
+        "required",
+        "true_required",
+        "answer",
+        "truth",
+    ]
+    return pd.DataFrame(rows, columns=names)
