@@ -27,7 +27,7 @@ features = None  # type: Optional[list[str]] columns to cluster on; None takes a
 truth = None  # type: Optional[str] column with known classes, only to score the result
 n_components = None  # type: Optional[int] principal components to keep; None keeps all columns
 covariance_type: str = "full"  # full, diag, spherical or tied
-reg: float = 0.02  # ridge of the covariances, columns being standardised
+reg: float = 0.005  # ridge of the covariances, columns being standardised
 soft_rounds: int = 8  # soft rounds before the accurate ones; 0 is the paper's method
 max_rows: int = (
     300  # rows to cluster; of a larger table a random part, and the others are assigned afterwards
@@ -67,7 +67,7 @@ chapter = Chapter("optimization/ila_sdp/apply", profile=profile, seed=seed)
 # %% tags=["hide-input"]
 cfg = chapter.settings(
     smoke=dict(n_repeats=2, rows=60, starts=["ward"]),
-    book=dict(n_repeats=10, rows=max_rows, starts=["ward", "kmeans", "sdp"]),
+    book=dict(n_repeats=6, rows=max_rows, starts=["ward", "kmeans", "sdp"]),
     full=dict(n_repeats=100, rows=max_rows, starts=["ward", "kmeans", "sdp"]),
     n_repeats=n_repeats,
 )
@@ -104,7 +104,7 @@ pd.Series(
 fit = report.fit_best(
     X,
     ILASDP(
-        n_clusters, covariance_type=covariance_type, reg=reg, soft_rounds=soft_rounds,
+        n_clusters, covariance_type=covariance_type, reg=reg, soft_rounds=soft_rounds, max_outer=10,
         random_state=chapter.random_state("fit"),
     ),
     cfg.starts,
@@ -201,7 +201,7 @@ covariances.round(2)
 # In your own code:
 # ```
 # from loglik.optimization.ila_sdp import ILASDP
-# model = ILASDP(n_clusters=3, reg=0.02, soft_rounds=8).fit(X)   # X standardised
+# model = ILASDP(n_clusters=3, reg=0.005, soft_rounds=8).fit(X)   # X standardised
 # model.labels_, model.covariances_, model.certified_, model.predict(X_new)
 # ```
 

@@ -114,7 +114,7 @@ class ILASDP(ClusterMixin, BaseEstimator):
         shrinkage: float = 0.0,
         soft_rounds: int = 0,
         soft_iter: int = 30,
-        max_outer: int = 15,
+        max_outer: int = 30,
         tol: float = 1e-3,
         solver_iter: int = 200,
         solver_tol: float = 1e-4,

@@ -153,8 +153,12 @@ def failures(table: pd.DataFrame) -> None:
 
 def recovery(tables: Mapping[str, pd.DataFrame]) -> None:
     """Rate of exact recovery against separation over the threshold: one panel a table."""
-    _, axes = plt.subplots(1, len(tables), figsize=(3.4 * len(tables) + 0.6, 3.5), sharey=True)
-    for ax, (name, table) in zip(np.atleast_1d(axes), tables.items(), strict=True):
+    columns = min(2, len(tables))
+    lines = -(-len(tables) // columns)
+    _, axes = plt.subplots(
+        lines, columns, figsize=(4.4 * columns, 2.9 * lines + 0.4), sharex=True, sharey=True, squeeze=False
+    )
+    for ax, (name, table) in zip(axes.flat, tables.items(), strict=False):
         for method in (study.BAYES, study.ORACLE, study.SDP):
             part = table[table["method"] == method]
             if not len(part):
@@ -172,9 +176,14 @@ def recovery(tables: Mapping[str, pd.DataFrame]) -> None:
                 ls="--" if method == study.BAYES else "-", label=method,
             )  # fmt: skip
         ax.axvline(1, color="0.5", lw=1, ls=":")
-        ax.set(title=name, xlabel="separation / threshold", ylim=(-0.03, 1.03))
-    np.atleast_1d(axes)[0].set_ylabel("rate of exact recovery")
-    np.atleast_1d(axes)[-1].legend(loc="upper left", fontsize="small")
+        ax.set(title=name, ylim=(-0.03, 1.03))
+    for ax in axes[-1]:
+        ax.set_xlabel("separation / threshold")
+    for line in axes:
+        line[0].set_ylabel("rate of exact recovery")
+    axes.flat[len(tables) - 1].legend(loc="upper left", fontsize="small")
+    for ax in axes.flat[len(tables) :]:
+        ax.set_visible(False)
 
 
 def method_errors(table: pd.DataFrame, column: str, methods: Sequence[str]) -> None:

@@ -121,7 +121,7 @@ def equal_study(n_sets: int, *, n: int = 24, K: int = 3, seed: Seed = 0) -> pd.D
     rng = np.random.default_rng(np.random.SeedSequence(seed))
     draw = simulate.stretched_gmm(n, K, K, 4.0, 1.0, rng, (n_sets,))
     costs = pairwise_costs(draw.X, np.broadcast_to(draw.covariances, (n_sets, K, K, K)))
-    tight = ACCURATE._replace(gap_tol=0.0)
+    tight = Settings(max_iter=20_000, tol=1e-7, gap_tol=0.0)
     adjusted = solve(costs, np.ones(K), K, tight)
     plain = solve(kmeans_costs(draw.X)[:, None], np.array([float(K)]), K, tight)
     even = np.repeat(adjusted.Z.mean(1, keepdims=True), K, axis=1)
