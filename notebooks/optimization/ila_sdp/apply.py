@@ -29,9 +29,7 @@ n_components = None  # type: Optional[int] principal components to keep; None ke
 covariance_type: str = "full"  # full, diag, spherical or tied
 reg: float = 0.005  # ridge of the covariances, columns being standardised
 soft_rounds: int = 8  # soft rounds before the accurate ones; 0 is the paper's method
-max_rows: int = (
-    300  # rows to cluster; of a larger table a random part, and the others are assigned afterwards
-)
+max_rows: int = 300  # rows to cluster, a random part of a larger table whose others are assigned after
 n_repeats = None  # type: Optional[int] refits of the stability check; None takes what the profile says
 
 # %% tags=["hide-input", "setup"]
