@@ -22,7 +22,7 @@ def checkout(tmp_path, monkeypatch):
     folder.mkdir(parents=True)
     for name in ("method", "reproduction", "apply"):
         (folder / f"{name}.py").write_text(NOTEBOOK)
-    (folder / "paper.yml").write_text(yaml.safe_dump(GOOD))
+    (folder / "paper.yml").write_text(yaml.safe_dump({**GOOD, "state": "complete"}))
     (tmp_path / "_toc.yml").write_text("root: index\n")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -110,6 +110,12 @@ def test_no_summary_without_every_verdict(chapter):
     assert found["seed"] == 3
     assert "reproduced" in bundle["text/plain"]
     assert "reproduced" in bundle["text/html"]
+
+
+def test_a_draft_may_owe_verdicts(checkout):
+    (checkout / "notebooks/risk/demo/paper.yml").write_text(yaml.safe_dump({**GOOD, "state": "draft"}))
+    draft = Chapter("risk/demo/reproduction", profile="smoke")
+    assert draft.summary().claims == ()
 
 
 def test_a_claim_is_judged_in_its_own_notebook(checkout, chapter):

@@ -216,15 +216,16 @@ class Chapter:
         Raises
         ------
         RuntimeError
-            When a claim that the manifest gives to this notebook got no verdict.
+            When a claim that the manifest gives to this notebook got no verdict, unless the chapter is a draft.
         """
         mine = [spec.id for spec in self.manifest.claims if spec.notebook == self.notebook]
         missing = [claim_id for claim_id in mine if claim_id not in self._judged]
-        if missing:
+        if missing and self.manifest["state"] == "complete":
             raise RuntimeError(
                 f"{self.manifest.address}/{self.notebook}: no verdict for {', '.join(missing)}"
             )
-        return Summary(tuple(self._judged[claim_id] for claim_id in mine), self.provenance())
+        judged = tuple(self._judged[claim_id] for claim_id in mine if claim_id in self._judged)
+        return Summary(judged, self.provenance())
 
     def provenance(self) -> dict[str, Any]:
         """Everything needed to make this run again, and what it cost."""

@@ -182,7 +182,9 @@ def _into_contents(project: Project, part: str, paper: str) -> Path:
     if opening is None:
         opening = {"file": f"book/part_{part}", "sections": []}
         _insert_in_order(parts, opening, [f"book/part_{name}" for name in PARTS])
-        _insert_in_order(_api_pages(toc), {"file": f"book/api_{part}"}, [f"book/api_{name}" for name in PARTS])
+        _insert_in_order(
+            _api_pages(toc), {"file": f"book/api_{part}"}, [f"book/api_{name}" for name in PARTS]
+        )
     _list_at(opening, "sections").extend(pages)
     files.write_text(path, comments + _yaml(toc))
     return path
