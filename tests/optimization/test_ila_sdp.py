@@ -42,8 +42,11 @@ from loglik.optimization.ila_sdp import (
     misclustering_error,
     pairwise_costs,
     profile_negloglik,
+    report,
     round_membership,
     simulate,
+    study,
+    study_theory,
 )
 
 LOOSE = {"max_iter": 3000, "tol": 1e-4}
@@ -318,6 +321,32 @@ def test_a_warm_start_at_the_solution_ends_at_once():
     assert warm.objective == pytest.approx(float(cold.objective), rel=1e-3)
 
 
+def test_cut_costs_change_no_optimum():
+    """Pairs far apart are cut to keep the scale; the interior-point solver sees the costs as they are."""
+    X, sigma, _ = some(14, 2, 2, 4, separation=1.0)
+    X[-3:] += 60.0
+    costs = pairwise_costs(X, sigma)
+    value, _ = conic(costs, np.ones(2))
+    cut = admm._first_cap(costs[None], 2)
+    assert costs.max() > 10 * cut[0]
+    found = la_sdp(costs, max_iter=20_000, tol=1e-6, gap_tol=0)
+    assert found.lower_bound <= value + 1e-6 * abs(value)
+    assert found.objective == pytest.approx(value, rel=1e-3)
+
+
+def test_caps_are_raised_where_mass_lies_on_cut_pairs(monkeypatch):
+    """A cap so low that it cuts pairs of the solution must give way, or the optimum is wrong."""
+    X, sigma, _ = some(14, 2, 2, 0, separation=1.0)
+    costs = pairwise_costs(X, sigma)
+    value, _ = conic(costs, np.ones(2))
+    monkeypatch.setattr(admm, "CAP", 3.0)
+    found = la_sdp(costs, max_iter=20_000, tol=1e-6, gap_tol=0)
+    assert found.objective == pytest.approx(value, rel=1e-3)
+    monkeypatch.setattr(admm._Running, "raise_caps", lambda self, W, finished: finished & False)
+    broken = la_sdp(costs, max_iter=20_000, tol=1e-6, gap_tol=0)
+    assert broken.lower_bound < value - 1e-2 * abs(value)  # the mutant: never raised
+
+
 # -- the iteration -------------------------------------------------------------------------------------------
 
 
@@ -543,6 +572,71 @@ def test_wrong_types_are_named(call):
 def test_an_unfinished_iteration_says_so():
     with pytest.warns(ConvergenceWarning, match="max_outer=1"):
         ILASDP(3, max_outer=1, reg=0.01).fit(crossing(30).X)
+
+
+# -- the chapter's studies and reports -----------------------------------------------------------------------
+
+
+def test_halfway_interpolates():
+    rates = np.array([[0.0, 0.25, 0.75, 1.0], [0.6, 0.7, 0.9, 1.0], [0.0, 0.0, 0.1, 0.2]])
+    np.testing.assert_allclose(study.halfway(rates, [1, 2, 3, 4]), [2.5, 1.0, 4.0])
+
+
+def test_trying_all_labellings_agrees_with_the_other_way_of_trying():
+    costs = pairwise_costs(*some(8, 2, 2, 3)[:2])
+    assert study_theory.best_labelling(costs)[0] == pytest.approx(brute_force(costs)[0], rel=1e-12)
+
+
+def test_exact_studies_find_what_they_should():
+    assert study_theory.identity_study(20).max() < 1e-10
+    small = study_theory.relaxation_study(8, 4)
+    assert (small["bound"] <= small["best"] + 1e-9 * small["scale"]).all()
+    assert (small["rounded"] >= small["best"] - 1e-9 * small["scale"]).all()
+    moved = study_theory.invariance_study(2)
+    assert moved["excess"].max() < 1e-6
+    equal = study_theory.equal_study(1, n=12)
+    assert equal["difference"].max() < 1e-4
+
+
+def test_the_same_seed_gives_the_same_table():
+    tiny = [study.Design(24, 2, 2, 7, 4)]
+    effort = study.Effort(max_outer=2, solver_iter=30, soft_rounds=1)
+    a, b = (study.grid_study(tiny, 2, effort=effort, seed=3) for _ in range(2))
+    pd.testing.assert_frame_equal(a, b)
+    assert set(a["method"]) == set(study.METHODS)
+    assert a["error"].between(0, 0.5).all()
+
+
+def test_reports_on_clusters_that_are_plain_to_see():
+    draw = simulate.gaussian_mixture(
+        np.array([[0.0, 0.0], [20.0, 0.0]]),
+        np.stack([np.eye(2), 9 * np.eye(2)]),
+        40,
+        np.random.default_rng(0),
+    )
+    fit = report.fit_best(draw.X, ILASDP(2, reg=0.01), ("ward", "kmeans"))
+    assert misclustering_error(fit.model.labels_, draw.labels) == 0
+    assert fit.starts["-2 log-likelihood"].is_monotonic_increasing
+    checks = report.check_assumptions(draw.X, fit.model)
+    assert checks["holds"].all(), checks
+    stable = report.stability(draw.X, fit.model, 2, np.random.default_rng(1))
+    np.testing.assert_allclose(stable.agreement, 1)
+    assert np.nanmin(stable.kept) == 1
+    others = report.rivals(draw.X, fit.model, 0)
+    assert all(np.mean(labels == fit.model.labels_) > 0.9 for labels in others.values())
+
+
+def test_reports_name_what_fails():
+    rng = np.random.default_rng(0)
+    X = np.r_[rng.standard_t(1.2, size=(30, 2)), rng.standard_t(1.2, size=(30, 2)) + 8]
+    model = ILASDP(2, init=np.repeat([0, 1], 30), reg=0.01, max_outer=1)
+    with pytest.warns(ConvergenceWarning):
+        model.fit(X)
+    failing = report.check_assumptions(X, model).set_index("assumption")["holds"]
+    assert not failing["clusters are near Gaussian"] or not failing["rows are decided"]
+    same = report.shape_contrast(np.repeat(np.eye(2)[None], 3, 0))
+    assert same == pytest.approx(1)
+    assert report.shape_contrast(np.stack([np.eye(2), np.diag([4.0, 1.0])])) == pytest.approx(4)
 
 
 # -- mutants: the method broken on purpose -------------------------------------------------------------------
