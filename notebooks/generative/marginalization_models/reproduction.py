@@ -14,7 +14,6 @@
 # %% tags=["parameters"]
 profile: str = "book"  # smoke | book | full
 seed: int = 0  # any integer from 0; all randomness follows from it
-n_reps = None  # type: Optional[int] replicates; None takes what the profile says
 
 # %% tags=["hide-input", "setup"]
 try:
@@ -29,24 +28,8 @@ except ModuleNotFoundError:  # Colab, or a kernel without the package
     get_ipython().run_line_magic("pip", f"install -q {flags} {packages}")
 
 from loglik.chapter import Chapter
-from loglik.generative import marginalization_models
 
 chapter = Chapter("generative/marginalization_models/reproduction", profile=profile, seed=seed)
-
-cfg = chapter.settings(smoke=dict(n_reps=20), book=dict(n_reps=400), full=dict(n_reps=2000), n_reps=n_reps)
-
-# %% [markdown]
-# ## Claim 1
-
-# %%
-values = chapter.rng("claim-1").normal(size=cfg.n_reps)
-error = marginalization_models.standard_error(values)
-chapter.claim(
-    "C1",
-    measured=values.mean(),
-    interval=(values.mean() - 2 * error, values.mean() + 2 * error),
-    interval_from="two standard errors over replicates",
-)
 
 # %% [markdown]
 # ## Summary
