@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -15,6 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from loglik.generative.vae_cf.baselines import WMF, ease, popularity, wmf
 from loglik.generative.vae_cf.data import Held, Split
+from loglik.generative.vae_cf.information import information_plane
 from loglik.generative.vae_cf.metrics import METRICS, evaluate
 from loglik.generative.vae_cf.models import MultDAE, MultVAE
 from loglik.generative.vae_cf.training import History, LinearAnneal, Model, fit, predictor
@@ -111,10 +114,13 @@ def popular(split: Split) -> Callable[[Any], NDArray[Any]]:
 
 def tuned_ease(split: Split, grid: Sequence[float] = EASE_GRID) -> tuple[Callable[[Any], Any], float]:
     """EASE with the ridge that ranks the validation users best; predictor and ridge."""
-    weights = {reg: ease(split.train, reg).astype(np.float32) for reg in grid}
-    best = max(grid, key=lambda reg: _validate(lambda x: x @ weights[reg], split))
-    chosen = weights[best]
-    return lambda x: x @ chosen, best
+    best, score = grid[0], -np.inf
+    for reg in grid:  # only the best matrix is kept: on MovieLens-20M it has 1.6 GB
+        weights = ease(split.train, reg).astype(np.float32)
+        found = _validate(partial(_times, weights), split) if len(grid) > 1 else 0.0
+        if found > score:
+            best, score, chosen = reg, found, weights
+    return partial(_times, chosen), best
 
 
 def tuned_wmf(
@@ -132,6 +138,10 @@ def tuned_gaussian(
     """Weight of clicks at which the Gaussian network ranks the validation users best."""
     scores = {c: train(replace(recipe, pos_weight=c), split, seed)[1].best_val for c in grid}
     return max(grid, key=scores.__getitem__)
+
+
+def _times(weights: NDArray[Any], x: Any) -> NDArray[Any]:
+    return np.asarray(x @ weights)
 
 
 def _validate(predict: Callable[[Any], Any], split: Split, metric: str = "ndcg@100") -> float:
@@ -175,17 +185,27 @@ def run(
     return Results(pd.concat(tables, ignore_index=True), histories, models)
 
 
-def shallow(folds: Mapping[int, Split], *, seed: int = 0, wmf_grid: Any = WMF_GRID) -> pd.DataFrame:
-    """Popularity, EASE and WMF on every fold: EASE tuned in each, WMF in the first."""
-    tables, grid = [], wmf_grid
+def shallow(
+    folds: Mapping[int, Split],
+    *,
+    seed: int = 0,
+    ease_grid: Sequence[float] = EASE_GRID,
+    wmf_grid: Sequence[tuple[int, float, float]] = WMF_GRID,
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Popularity, EASE and WMF on every fold: EASE tuned in each, WMF in the first.
+
+    Returns the scores, and what was chosen: the ridges, and (factors, alpha, reg).
+    """
+    tables, grid, ridges = [], wmf_grid, []
     with threadpool_limits(1, user_api="blas"):
         for fold, split in folds.items():
-            linear, _ = tuned_ease(split)
+            linear, ridge = tuned_ease(split, ease_grid)
+            ridges.append(ridge)
             factors, cell = tuned_wmf(split, grid, seed)
             grid = (cell,)
             for name, predict in (("popularity", popular(split)), ("EASE", linear), ("WMF", factors.predict)):
                 tables.append(_scored(name, fold, predict, split.test))
-    return pd.concat(tables, ignore_index=True)
+    return pd.concat(tables, ignore_index=True), {"EASE": ridges, "WMF": grid[0]}
 
 
 def _scored(name: str, fold: int, predict: Callable[[Any], Any], held: Held) -> pd.DataFrame:
@@ -196,8 +216,8 @@ def _scored(name: str, fold: int, predict: Callable[[Any], Any], held: Held) -> 
 
 
 def table_of(scores: pd.DataFrame, metrics: Sequence[str] = METRICS) -> pd.DataFrame:
-    """Mean and standard error over test users of every method, best first."""
-    grouped = scores.groupby("method")[list(metrics)]
+    """Mean and standard error over test users of every method, best first; seeds are averaged by user first."""
+    grouped = scores.groupby(["method", "user"])[list(metrics)].mean().groupby("method")
     both = pd.concat({"mean": grouped.mean(), "SE": grouped.sem()}, axis=1)
     return both.sort_values(("mean", metrics[0]), ascending=False)
 
@@ -222,8 +242,8 @@ def paired(
 
 
 def differences(scores: pd.DataFrame, method: str, baseline: str, value: str = "ndcg@100") -> pd.Series:
-    """`method` minus `baseline` by user."""
-    both = [scores[scores["method"] == name].set_index("user")[value] for name in (method, baseline)]
+    """`method` minus `baseline` by user, each a mean over seeds where a user was scored more than once."""
+    both = [scores[scores["method"] == name].groupby("user")[value].mean() for name in (method, baseline)]
     difference = (both[0] - both[1]).dropna()
     if difference.empty:
         raise ValueError(f"{method!r} and {baseline!r} share no test user")
@@ -250,7 +270,7 @@ def by_activity(
     scores: pd.DataFrame, method: str, baseline: str, value: str = "ndcg@100", parts: int = 5
 ) -> pd.DataFrame:
     """`method` minus `baseline` in equal parts of users by number of fold-in clicks, with standard errors."""
-    activity = scores[scores["method"] == method].set_index("user")["n_fold_in"]
+    activity = scores[scores["method"] == method].groupby("user")["n_fold_in"].first()
     table = pd.DataFrame(
         {"difference": differences(scores, method, baseline, value), "clicks": activity}
     ).dropna()
@@ -267,6 +287,78 @@ def first_minus_last(parts: pd.DataFrame) -> intervals.Estimate:
     value = float(low["difference"] - high["difference"])
     se = float(np.hypot(low["se"], high["se"]))
     return intervals.Estimate(value, value - 1.96 * se, value + 1.96 * se, se)
+
+
+def information_table(
+    results: Results, names: Mapping[str, float], folds: Mapping[int, Split]
+) -> pd.DataFrame:
+    """:func:`information_plane` of several methods and folds on the training users.
+
+    Parameters
+    ----------
+    results : Results
+    names : mapping
+        Method to its β.
+    folds : mapping
+        Those whose networks are measured.
+
+    Returns
+    -------
+    DataFrame
+        Columns beta, fold, rate, mutual_information, marginal_kl, distortion, mc_se and z, the gap of the identity in
+        Monte-Carlo standard errors.
+    """
+    rows = [
+        {"beta": beta, "fold": fold}
+        | information_plane(cast(MultVAE, results.models[name, fold]), split.train, seed=fold)
+        for name, beta in names.items()
+        for fold, split in folds.items()
+    ]
+    table = pd.DataFrame(rows).sort_values(["fold", "beta"], ignore_index=True)
+    table["z"] = (table["mutual_information"] + table["marginal_kl"] - table["rate"]) / table["mc_se"]
+    return table
+
+
+def cost_table(
+    model: Model, split: Split, train_seconds: float, factors: Sequence[int] = (20, 200), repeats: int = 5
+) -> tuple[pd.DataFrame, NDArray[np.float64]]:
+    """CPU time to train and a new user's, for a network, WMF and EASE, on one thread.
+
+    Returns
+    -------
+    DataFrame
+        Index method; columns train_s, user_us (best of the repeats), numbers (parameters to store).
+    ndarray, shape (repeats,)
+        WMF's fold-in over the network's prediction, both with the largest number of factors; the repeats alternate.
+    """
+    fold_in, rows = split.test.fold_in, {}
+    with threadpool_limits(1):
+        times: dict[str, list[float]] = {}
+        jobs: dict[str, Callable[[Any], Any]] = {"network": model.predict}
+        for k in factors:
+            started = time.process_time()
+            found = wmf(split.train, k, 5.0, 5.0)
+            rows[f"WMF, {k} factors"] = (time.process_time() - started, found.item_factors.size)
+            jobs[f"WMF, {k} factors"] = found.predict
+        started = time.process_time()
+        weights = ease(split.train, 200.0).astype(np.float32)
+        rows["EASE"] = (time.process_time() - started, weights.size)
+        jobs["EASE"] = partial(_times, weights)
+        for _ in range(repeats):
+            for name, predict in jobs.items():
+                started = time.process_time()
+                predict(fold_in)
+                times.setdefault(name, []).append(time.process_time() - started)
+    rows["network"] = (train_seconds, sum(p.numel() for p in model.parameters()))
+    table = pd.DataFrame(
+        [
+            (name, *rows[name][:1], min(t) / fold_in.shape[0] * 1e6, rows[name][1])
+            for name, t in times.items()
+        ],
+        columns=["method", "train_s", "user_us", "numbers"],
+    )
+    ratio = np.array(times[f"WMF, {max(factors)} factors"]) / np.array(times["network"])
+    return table.set_index("method"), ratio
 
 
 def excess_log_loss(model: Model, held: Held, log_proba: NDArray[Any]) -> NDArray[np.float64]:
