@@ -55,7 +55,7 @@ pd.set_option("display.max_colwidth", None)
 # %% tags=["hide-input"]
 cfg = chapter.settings(
     smoke=dict(n_splits=2, sgld_steps=300, fit_steps=300, sgld_chains=2, tempered_chains=2, tempered_steps=6, betas=5),
-    book=dict(n_splits=10, sgld_steps=16_000, fit_steps=60_000, sgld_chains=6, tempered_chains=8, tempered_steps=36, betas=11),
+    book=dict(n_splits=10, sgld_steps=12_000, fit_steps=50_000, sgld_chains=6, tempered_chains=8, tempered_steps=36, betas=11),
     full=dict(n_splits=100, sgld_steps=50_000, fit_steps=200_000, sgld_chains=16, tempered_chains=32, tempered_steps=200, betas=16),
     n_splits=n_splits, sgld_steps=sgld_steps, sgld_chains=sgld_chains,
 )  # fmt: skip
@@ -143,7 +143,7 @@ plt.savefig(chapter.output("effective_dimension.png"), dpi=150, bbox_inches="tig
 # %%
 order = chapter.rng("calibration").permutation(len(table.y))
 train, test = np.split(order, [round(len(order) * (1 - test_share))])
-fresh = SGLDMixtureClassifier(width, chains=cfg.sgld_chains, steps=cfg.fit_steps, random_state=seed)
+fresh = SGLDMixtureClassifier(width, chains=cfg.sgld_chains, steps=cfg.sgld_steps, random_state=seed)
 held_out = fresh.fit(table.X.iloc[train], table.y[train]).predict_proba(table.X.iloc[test])[:, 1]
 gap = workflow.expected_gap(table.y[test], held_out)
 checks = workflow.check_assumptions(table, diagnostics, losses, gap, complexity)

@@ -266,13 +266,28 @@ class BooleanMixture:
 
     # -- learning ----------------------------------------------------------------------------------------------
 
-    def log_likelihoods(self, counts: Counts) -> Floats:
-        """Log-likelihood of every network function (not of its images), shape (H, reps), by one matrix product."""
+    def _errors(self, counts: Counts) -> tuple[NDArray[np.float32], Floats]:
+        """Wrong labels of every network function (H, reps), by one matrix product, and sample sizes (reps,)."""
         ones, zeros = np.atleast_2d(counts.ones), np.atleast_2d(counts.zeros)
         _check_cells(ones, self.n_cells)
         errors = self._signs @ (zeros - ones).T.astype(np.float32) + ones.sum(1).astype(np.float32)
-        total = (ones + zeros).sum(1)
-        return errors.astype(float) * np.log(self.flip / (1 - self.flip)) + total * np.log1p(-self.flip)
+        return errors, (ones + zeros).sum(1)
+
+    def log_likelihoods(self, counts: Counts) -> Floats:
+        """Log-likelihood of every network function (not of its images), shape (H, reps)."""
+        errors, n = self._errors(counts)
+        return errors.astype(float) * np.log(self.flip / (1 - self.flip)) + n * np.log1p(-self.flip)
+
+    def _log_evidence(self, counts: Counts) -> Floats:
+        """Log prior mean of the likelihood over the network functions, shape (reps,), block by block."""
+        errors, n = self._errors(counts)
+        least, odds = errors.min(0), np.log((1 - self.flip) / self.flip)
+        prior, total = np.exp(self.log_prior), np.zeros(len(least))
+        for start in range(0, len(prior), 8192):  # a block stays in the processor's cache
+            block = slice(start, start + 8192)
+            total += prior[block] @ np.exp((least - errors[block]) * odds)
+        result: Floats = np.log(total) - least * odds + n * np.log1p(-self.flip)
+        return result
 
     def _images(self, counts: Counts) -> Iterable[Counts]:
         """The counts as each symmetry shows them to the functions."""
@@ -282,8 +297,7 @@ class BooleanMixture:
 
     def log_marginals(self, counts: Counts) -> tuple[Floats, Floats]:
         """Log evidence of the network half and of the lookup half, with their prior shares, shape (reps,) each."""
-        prior = np.exp(self.log_prior)
-        parts = [_log_mean(prior, self.log_likelihoods(image)) for image in self._images(counts)]
+        parts = [self._log_evidence(image) for image in self._images(counts)]
         networks = logsumexp(parts, axis=0) - np.log(len(parts))
         tables = self.tables.log_marginal(Counts(np.atleast_2d(counts.ones), np.atleast_2d(counts.zeros)))
         with np.errstate(divide="ignore"):
@@ -331,14 +345,6 @@ class BooleanMixture:
             posterior = np.exp(self.log_likelihoods(image) - total) * (prior * share)[:, None]
             mass += np.stack([posterior[group == g].sum(0) for g in range(len(edges) - 1)], axis=1)
         return np.column_stack([mass[:, ::-1], np.exp(tables - total)])
-
-
-def _log_mean(prior: Floats, values: Floats) -> Floats:
-    """Log of the prior mean of exp(values), over the first axis."""
-    top = values.max(0)
-    values -= top
-    result: Floats = np.log(prior @ np.exp(values, out=values)) + top
-    return result
 
 
 def _check_cells(values: NDArray[Any], n_cells: int) -> None:
