@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # Your own durations
+# # Censored ERM: what does it do for me?
 #
 # Give a table with durations, some of them cut short; get a regression that predicts how long it takes, the
 # weights it used, and an honest comparison with survival models. The method is that of

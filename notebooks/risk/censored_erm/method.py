@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # Learning from durations that were cut short
+# # Censored ERM: what is the idea?
 #
 # How long will it last? Most tables of durations hold many cases that were still going on when somebody last
 # looked; {cite:t}`ausset2022empirical` show how to train *any* regression model on them, by giving each case

@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # Learning from censored durations: is it true?
+# # Censored ERM: is it true?
 #
 # Every claim of {cite:t}`ausset2022empirical`, measured: how much ignoring censoring costs, whether the
 # Beran risk really learns at the rate of uncensored data, and where it does not help.

@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # h-Calibration: the idea
+# # h-Calibration: what is the idea?
 # A network that says "90 %" should be right nine times out of ten; {cite:t}`huang2025hcalibration` teach a small
 # map on top of it to be so, by minimising the difference itself.
 

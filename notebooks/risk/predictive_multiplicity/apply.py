@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # Predictive multiplicity: your own customers
+# # Predictive multiplicity: what does it do for me?
 #
 # The viable prediction range of each of your people as a table and a picture, by the paper's method, exactly and by a fast bound, after a check of what the method needs.
 

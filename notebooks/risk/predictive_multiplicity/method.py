@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # Predictive multiplicity: the idea
+# # Predictive multiplicity: what is the idea?
 #
 # How far one person's predicted risk can move among models that fit the data almost equally well, and how to compute it with a proof.
 

@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # Predictive multiplicity: are the claims true?
+# # Predictive multiplicity: is it true?
 #
 # Every claim of {cite:t}`watsondaniels2023predictive`, measured on the paper's breast-cancer matrix and two more data sets, with proven bounds wherever an optimiser speaks.
 #
