@@ -44,11 +44,13 @@ except ModuleNotFoundError:  # Colab, or a kernel without the package
 import numpy as np
 import pandas as pd
 from IPython.display import Markdown
+from threadpoolctl import threadpool_limits
 
 from loglik.chapter import Chapter
 from loglik.information.unsupervised_pretraining import condition, figures, workflow
 
 chapter = Chapter("information/unsupervised_pretraining/apply", profile=profile, seed=seed)
+threadpool_limits(1)  # many small problems: threads would only wait for each other
 pd.set_option("display.max_colwidth", None)
 
 # %% tags=["hide-input"]

@@ -55,7 +55,8 @@ cfg = chapter.settings(
 # Six clusters in a plane, each with one label, and a few labelled points, of which one in ten has its label
 # flipped. On the left a classifier sees those points and nothing else: it must find the *shape* of the
 # classes and their *names* from fourteen labels. On the right the shape comes from 1500 rows without labels,
-# and the labels are needed for names only.
+# and the labels are needed for names only. A cluster in which no labelled point lies is named by a coin: that
+# is what labels cost here, and it fades exponentially fast as $n$ grows.
 
 # %%
 rng = chapter.rng("plane")
@@ -182,7 +183,7 @@ supervised = lambda n: float(theory(1, 100)["irreducible"]) * d / np.maximum(n -
 border = lambda n: up.win_border(lambda m, k: theory(m, k)["spiked_total"], supervised, n)  # noqa: E731
 
 # %% mystnb={"figure": {"caption": "Excess risk of pretraining over that of least squares in the factor model (50 columns, 4 factors). Line: derived border. Black dots: paired 95 % interval over replicates holds 0.", "name": "unsupervised-pretraining-map"}, "image": {"alt": "A colour map over n and m: blue above and red below a rising black line."}}
-figures.win_maps([("factor model against least squares", cells, {"derived": border})])
+figures.win_maps([("factor model", cells, {"derived": border})])
 
 # %% [markdown]
 # ## Where it breaks
@@ -206,8 +207,8 @@ def floor(strength):
 figures.outside(broken, floor)
 
 # %% [markdown]
-# With no outside signal pretraining is better by an order of magnitude; with a modest one it is worse than
-# ridge regression, and no number of unlabelled rows would help. The condition can't be checked without
+# With no outside signal pretraining is several times better than ridge regression, whose penalty is even the
+# best in hindsight; with a moderate one it is worse, and no number of unlabelled rows would help. The condition can't be checked without
 # labels. {doc}`apply <apply>` checks as much of it as a few labels allow, on your data.
 
 # %%

@@ -128,9 +128,13 @@ def win_maps(
     A map is (title, table from :func:`analysis.gaps`, borders by name: m as a function of n). A dot marks a
     cell whose paired interval holds 0.
     """
-    fig, axes = plt.subplots(1, len(maps), figsize=(3.7 * len(maps) + 1.0, 4.3), squeeze=False)
+    columns = len(maps) if len(maps) < 4 else 2
+    lines = -(-len(maps) // columns)
+    fig, axes = plt.subplots(
+        lines, columns, figsize=(max(3.7 * columns + 1.0, 6.0), 4.0 * lines + 0.3), squeeze=False
+    )
     styles = {"derived": {"color": "k", "lw": 2.2}, "theorem's": {"color": "k", "lw": 1.6, "ls": "--"}}
-    for ax, (title, table, borders) in zip(axes[0], maps, strict=True):
+    for ax, (title, table, borders) in zip(axes.flat, maps, strict=False):
         wide = table.pivot_table(index="m", columns="n", values="log_ratio")
         ms, ns = wide.index.to_numpy(dtype=float), wide.columns.to_numpy(dtype=float)
         image = ax.pcolormesh(
@@ -148,8 +152,9 @@ def win_maps(
         _ticks(ax.yaxis, ms[:: max(1, len(ms) // 5)])
         ax.tick_params(labelsize="small")
         ax.grid(False)
-    axes[0, 0].set_ylabel("rows without labels m")
-    bar = fig.colorbar(image, ax=axes[0], shrink=0.9, pad=0.01)
+    for row in axes:
+        row[0].set_ylabel("rows without labels m")
+    bar = fig.colorbar(image, ax=axes, shrink=0.9, pad=0.02)
     bar.set_label("excess risk, pretrained over supervised")
     bar.set_ticks([-6, -3, 0, 3, 6], labels=["1/64", "1/8", "1", "8", "64"])
     fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)

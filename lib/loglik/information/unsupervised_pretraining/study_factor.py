@@ -198,7 +198,7 @@ def noise_model_study(
         maps = []
         for half in np.linalg.cholesky(moments).swapaxes(1, 2):
             rows = np.sqrt(len(half)) * np.concatenate([half, -half])
-            fit = FactorAnalysis(r, tol=1e-4, max_iter=1000, svd_method="lapack").fit(rows)
+            fit = FactorAnalysis(r, tol=1e-7, max_iter=3000, svd_method="lapack").fit(rows)
             maps.append(posterior_map(fit.components_.T, fit.noise_variance_))
         tables.append(
             tidy(excess_risk_linear(np.array(maps), law.Sigma, law.b), m=m, method="factor analysis")
