@@ -520,6 +520,8 @@ def test_wmf_half_step_is_implicits():
         wanted = peer.recalculate_user(np.arange(70), confidence)
     found = wmf_half_step(peer.item_factors, X, 5.0, 2.0)
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+    folded = vae_cf.WMF(peer.item_factors, 5.0, 2.0).fold_in(X)
+    np.testing.assert_allclose(folded, found, rtol=1e-4, atol=1e-5)
 
 
 def test_wmf_half_step_minimises_the_weighted_error():

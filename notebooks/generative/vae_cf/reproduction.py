@@ -510,8 +510,8 @@ chapter.claim(
 
 # %% [markdown]
 # ## What a new user costs: C8
-# One thread, all test users of the first fold at once, best of several repeats. WMF's fold-in is our own vectorised
-# solve (exact to the library's); with its tuned 20 factors it is cheap.
+# One thread, all test users of the first fold at once, best of several repeats. WMF's fold-in is the
+# library's compiled solver; with its tuned number of factors it is cheap.
 
 # %%
 costs, cost_ratio = study.cost_table(

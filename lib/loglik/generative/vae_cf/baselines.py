@@ -72,8 +72,16 @@ class WMF:
     reg: float
 
     def fold_in(self, X_new: Any) -> Floats:
-        """Factors (B, K) of new users: one regression each, with the items fixed."""
-        return wmf_half_step(self.item_factors, X_new, self.alpha, self.reg)
+        """Factors (B, K) of new users: one regression each, with the items fixed; by the library, in float32.
+
+        :func:`wmf_half_step` is the same in float64 and takes twice the time.
+        """
+        clicks = check_clicks(X_new, n_items=len(self.item_factors))
+        with threadpool_limits(1, user_api="blas"):
+            model = _library(self.item_factors.shape[1], self.reg)
+            model.item_factors = self.item_factors.astype(np.float32)
+            users = model.recalculate_user(np.arange(clicks.shape[0]), _confidence(clicks, self.alpha))
+        return np.asarray(users, dtype=float)
 
     def predict(self, fold_in: Any) -> Floats:
         """Scores (B, I)."""
@@ -143,21 +151,28 @@ def wmf(X: Any, factors: int, alpha: float, reg: float, n_iter: int = 15, seed: 
         raise ValueError(
             f"need factors and n_iter from 1, alpha from 0 and a positive reg; got {factors}, {n_iter}, {alpha}, {reg}"
         )
+    clicks = check_clicks(X)
+    with threadpool_limits(1, user_api="blas"):
+        model = _library(factors, reg, n_iter, seed)
+        model.fit(_confidence(clicks, alpha), show_progress=False)
+    return WMF(np.asarray(model.item_factors, dtype=float), alpha, reg)
+
+
+def _library(factors: int, reg: float, n_iter: int = 15, seed: int = 0) -> Any:
+    """Implicit's exact solver on one thread; its own threads and BLAS's would fight, so callers limit BLAS's."""
     from implicit.als import AlternatingLeastSquares
 
-    clicks = check_clicks(X)
-    confidence = sparse.csr_matrix(
-        (np.full(clicks.nnz, 1 + alpha, np.float32), clicks.indices, clicks.indptr), shape=clicks.shape
+    return AlternatingLeastSquares(
+        factors=factors,
+        regularization=reg,
+        alpha=1.0,
+        use_cg=False,
+        iterations=n_iter,
+        num_threads=1,
+        random_state=seed,
     )
-    with threadpool_limits(1, user_api="blas"):  # implicit's own threads and BLAS's would fight
-        model = AlternatingLeastSquares(
-            factors=factors,
-            regularization=reg,
-            alpha=1.0,
-            use_cg=False,
-            iterations=n_iter,
-            num_threads=1,
-            random_state=seed,
-        )
-        model.fit(confidence, show_progress=False)
-    return WMF(np.asarray(model.item_factors, dtype=float), alpha, reg)
+
+
+def _confidence(clicks: sparse.csr_matrix, alpha: float) -> sparse.csr_matrix:
+    ones = np.full(clicks.nnz, 1 + alpha, np.float32)
+    return sparse.csr_matrix((ones, clicks.indices, clicks.indptr), shape=clicks.shape)

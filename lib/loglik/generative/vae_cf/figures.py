@@ -11,7 +11,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.collections import EllipseCollection
 from matplotlib.patches import Circle
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, NullFormatter, PercentFormatter
 from numpy.typing import NDArray
 from scipy import sparse
 
@@ -68,8 +68,9 @@ def moving_mass(
     ax.scatter(after, places, color=_COLOURS[0], s=36, label=clicked[1], zorder=3)
     ax.set_yticks(places, titles)
     ax.set(xlabel="probability of being the next click")
+    ax.xaxis.set_major_locator(MaxNLocator(5))
     ax.xaxis.set_major_formatter(PercentFormatter(1))
-    ax.legend(loc="lower right")
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
 
 
 def latent_planes(planes: Sequence[Plane], angle: NDArray[Any]) -> None:
@@ -169,23 +170,25 @@ def activity(panels: Mapping[str, tuple[pd.DataFrame, str]]) -> None:
 
 def plane_of_information(table: pd.DataFrame) -> None:
     """Rate, its two parts and the distortion against β; points are folds."""
-    _, (left, right) = plt.subplots(1, 2, figsize=(9, 3.7))
+    _, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.9))
     mean = table.groupby("beta").mean(numeric_only=True)
     places = np.arange(len(mean))
-    left.bar(places, mean["mutual_information"], color=_COLOURS[0], label="mutual information I(x; z)")
-    left.bar(
-        places, mean["marginal_kl"], bottom=mean["mutual_information"], color=_COLOURS[1],
-        label="divergence KL(q(z) ‖ p(z))",
-    )  # fmt: skip
     folds = table["beta"].map(dict(zip(mean.index, places, strict=True)))
-    left.plot(folds, table["rate"], "k_", ms=16, label="rate, exact")
+    for column, label, colour, marker in (
+        ("rate", "rate (exact)", "k", "o"),
+        ("marginal_kl", "divergence KL(q(z) ‖ p(z))", _COLOURS[1], "s"),
+        ("mutual_information", "mutual information I(x; z)", _COLOURS[0], "^"),
+    ):
+        left.plot(folds, table[column], marker, color=colour, ms=4, alpha=0.6)
+        left.plot(places, mean[column], "-", color=colour, label=label)
     left.set_xticks(places, [f"{b:g}" for b in mean.index])
     left.set(xlabel="β", ylabel="nats a user", yscale="log")
-    left.legend()
+    left.legend(loc="lower left", bbox_to_anchor=(0, 1), fontsize="small")
     right.plot(mean["rate"], mean["distortion"], "-", color="0.7")
     for beta, part in table.groupby("beta"):
         right.plot(part["rate"], part["distortion"], "o", ms=5, label=f"β = {beta:g}")
     right.set(xscale="log", xlabel="rate (nats a user)", ylabel="distortion (nats a user)")
+    right.xaxis.set_minor_formatter(NullFormatter())
     right.legend()
 
 
@@ -214,7 +217,5 @@ def recommendation_cards(cards: Mapping[str, tuple[Sequence[str], Sequence[str]]
             (0.0, "has", has, "0.25"),
             (0.5, "recommended", gets, _COLOURS[0]),
         ):
-            ax.text(
-                x, 1.0, head, va="top", weight="semibold", color=colour, transform=ax.transAxes, size="small"
-            )
+            ax.text(x, 1.0, head, va="top", weight="bold", color=colour, transform=ax.transAxes, size="small")
             ax.text(x, 0.84, "\n".join(lines), va="top", color=colour, transform=ax.transAxes, size="small")
