@@ -260,8 +260,8 @@ def execute(task: Task, replace_finished: bool = False) -> Outcome:
 def _supervise(task: Task, work: Path) -> tuple[float, str | None]:
     """Wait for the child; its peak memory (MB) and, where a limit was passed, which."""
     environment = {
-        **os.environ,
         **dict.fromkeys(_THREAD_CAPS, str(task.threads)),
+        **os.environ,  # what the caller says of threads wins
         "PYTHONHASHSEED": "0",
         "JUPYTER_PREFER_ENV_PATH": "1",  # the kernel of this interpreter, not one that the user registered
         "LOGLIK_OUTPUT": str(work / "files"),
