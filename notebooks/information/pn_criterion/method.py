@@ -182,7 +182,7 @@ standard = family.fit(np.concatenate([np.zeros(5), np.eye(5)[np.triu_indices(5)]
 five = risk_coefficients_autodiff(family, standard, *family.quadrature(standard))
 
 # %% mystnb={"figure": {"caption": "Sample sizes that three tolerances ask of a normal model of five variables. Theory: no error bars.", "name": "pn-criterion-planning"}, "image": {"alt": "A falling risk curve on log axes with three horizontal tolerances; each meets the curve at the sample size that it asks for."}}
-figures.planning(five, family.p, 200, (delta / 2, delta, 2 * delta))
+figures.planning(five, family.p, None, (delta / 2, delta, 2 * delta))
 
 # %% [markdown]
 # ## Where it breaks

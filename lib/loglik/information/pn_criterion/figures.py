@@ -20,10 +20,9 @@ _COLOURS = sns.color_palette("colorblind")
 NAIVE, FIRST, SECOND, MEASURED = _COLOURS[7], _COLOURS[1], _COLOURS[0], "black"
 
 
-def _sizes(ax: Any, ns: ArrayLike) -> None:
+def _sizes(ax: Any, ns: ArrayLike, most: int = 6) -> None:
     ticks = np.unique(np.asarray(ns, dtype=int))
-    while len(ticks) > 6:
-        ticks = ticks[::2]
+    ticks = ticks[:: -(-len(ticks) // most)]
     ax.set_xticks(ticks, [f"{n:,}" for n in ticks])
     ax.xaxis.set_minor_formatter(NullFormatter())
 
@@ -63,35 +62,35 @@ def risk_curves(table: pd.DataFrame, columns: int = 3) -> None:
         )  # fmt: skip
         ax.set(xscale="log", yscale="log", title=model)
         ax.title.set_fontsize("small")
-        _sizes(ax, part["n"])
+        ax.yaxis.set_minor_formatter(NullFormatter())
+        _sizes(ax, part["n"], 3)
         ax.tick_params(labelsize="small")
     figure.supxlabel("sample size n", fontsize="medium")
     figure.supylabel("risk E KL(projection ‖ fit), nats", fontsize="medium")
     _shared_legend(figure)
 
 
-def second_order(table: pd.DataFrame) -> None:
-    """n²(R − A₁/n) over A₂: everything tends to one, with the n⁻³ remainder in plain view."""
-    _, ax = plt.subplots(figsize=(7.2, 4.0))
-    ax.axhline(1, color=SECOND, lw=1.6)
-    ax.axhline(0, color=FIRST, lw=1.6, ls="--")
-    markers = "osD^vP*X"
-    for at, model in enumerate(dict.fromkeys(table["model"])):
-        part = table[(table["model"] == model)]
-        scale = part["n"] ** 2 / part["A2"]
+def second_order(table: pd.DataFrame, columns: int = 3) -> None:
+    """The measured risk less its first term against the second, A₂/n²: a line of slope −2; one panel a model."""
+    models = list(dict.fromkeys(table["model"]))
+    figure, axes = _grid(len(models), columns, 2.6)
+    for ax, model in zip(axes, models, strict=False):
+        part = table[table["model"] == model]
+        n = np.geomspace(part["n"].min() * 0.9, part["n"].max() * 1.1, 60)
+        line = float(part["A2"].iloc[0]) / n**2
+        ax.plot(n, line, color=SECOND, lw=1.6, label="A₂/n², slope −2")
         ax.errorbar(
-            part["ratio"], (part["risk"] - part["first"]) * scale, yerr=3 * part["risk_se"] * scale.abs(),
-            fmt=markers[at % len(markers)], ms=5, capsize=2, lw=1.2, color=_COLOURS[at % 10], label=model,
+            part["n"], part["risk"] - part["first"], yerr=3 * part["risk_se"], fmt="o", color=MEASURED, ms=4, capsize=2,
+            label="measured risk less A₁/n",
         )  # fmt: skip
-    ax.set(
-        xscale="log", xlabel="second term over first, |A₂|/(A₁n): n grows to the left",
-        ylabel="n² (risk − A₁/n) / A₂", ylim=(-0.6, 3.2),
-    )  # fmt: skip
-    ax.annotate("two terms", (1, 1), (-4, 3), xycoords=("axes fraction", "data"), textcoords="offset points",
-                ha="right", fontsize="small", color=SECOND)  # fmt: skip
-    ax.annotate("first term alone", (1, 0), (-4, 3), xycoords=("axes fraction", "data"),
-                textcoords="offset points", ha="right", fontsize="small", color=FIRST)  # fmt: skip
-    ax.legend(fontsize="small", loc="upper left")
+        ax.set(xscale="log", yscale="log", title=model, ylim=(line[-1] / 4, line[0] * 4))
+        ax.title.set_fontsize("small")
+        ax.yaxis.set_minor_formatter(NullFormatter())
+        _sizes(ax, part["n"], 3)
+        ax.tick_params(labelsize="small")
+    figure.supxlabel("sample size n", fontsize="medium")
+    figure.supylabel("risk less its first term, nats", fontsize="medium")
+    _shared_legend(figure)
 
 
 def remainders(table: pd.DataFrame) -> None:
@@ -110,6 +109,7 @@ def remainders(table: pd.DataFrame) -> None:
             ax.plot(part["n"], end[column] * (part["n"] / end["n"]) ** slope, ":", color=colour, lw=1)
         ax.set(xscale="log", yscale="log", title=model, xlabel="n")
         ax.title.set_fontsize("small")
+        _sizes(ax, part["n"], 3)
         ax.tick_params(labelsize="small")
     figure.axes[0].set_ylabel("nats")
     handles, labels = figure.axes[0].get_legend_handles_labels()
@@ -199,13 +199,13 @@ def ladder_bars(table: pd.DataFrame, n: int, deltas: Sequence[float] = (0.05, 0.
         C = kl_threshold(delta)
         ax.axhline(C, color=FIRST, lw=1.4, ls="--")
         ax.annotate(
-            f"tolerated at δ = {delta:g}", (1, C), (-2, 3), xycoords=("axes fraction", "data"),
-            textcoords="offset points", ha="right", fontsize="small", color=FIRST,
+            f"tolerated at δ = {delta:g}", (0, C), (4, 3), xycoords=("axes fraction", "data"),
+            textcoords="offset points", ha="left", fontsize="small", color=FIRST,
         )  # fmt: skip
     ax.set(xscale="log", yscale="log", xlabel="parameters p", ylabel=f"risk at n = {n:,}, nats")
     ax.set_xticks(p, [f"{int(v)}" for v in p])
     ax.xaxis.set_minor_formatter(NullFormatter())
-    ax.legend(fontsize="small", loc="upper left")
+    ax.legend(fontsize="small", loc="lower right")
 
 
 def optimism(table: pd.DataFrame) -> None:
@@ -225,7 +225,7 @@ def optimism(table: pd.DataFrame) -> None:
         )  # fmt: skip
         ax.set(xscale="log", title=model)
         ax.title.set_fontsize("small")
-        _sizes(ax, part["n"])
+        _sizes(ax, part["n"], 3)
         ax.tick_params(labelsize="small")
     figure.supxlabel("sample size n", fontsize="medium")
     figure.supylabel("optimism over TIC/2n", fontsize="medium")
@@ -251,15 +251,17 @@ def projections(curves: pd.DataFrame, panels: pd.DataFrame) -> None:
     figure.legend(handles=handles, ncols=3, loc="outside upper center")
 
 
-def planning(expansion: RiskExpansion, p: int, n: int, deltas: Sequence[float]) -> None:
+def planning(expansion: RiskExpansion, p: int, n: int | None, deltas: Sequence[float]) -> None:
     """The risk curve of one model with tolerances and the sample sizes that they ask for."""
     _, ax = plt.subplots(figsize=(7.2, 3.8))
     required = [expansion.required_n(kl_threshold(d)) for d in deltas]
-    sizes = np.geomspace(min(n, *required) * 0.6, max(n, *required) * 1.6, 120)
+    known = [*required, *([] if n is None else [n])]
+    sizes = np.geomspace(min(known) * 0.6, max(known) * 1.6, 120)
     ax.plot(sizes, p / 2 / sizes, ":", color=NAIVE, lw=1.6, label="p/2n")
     ax.plot(sizes, expansion.risk(sizes, 1), "--", color=FIRST, lw=1.6, label="A₁/n")
     ax.plot(sizes, expansion.risk(sizes), color=SECOND, lw=2, label="A₁/n + A₂/n²")
-    ax.axvline(n, color="k", lw=1.2, ls="-.", label=f"this sample, n = {n:,}")
+    if n is not None:
+        ax.axvline(n, color="k", lw=1.2, ls="-.", label=f"this sample, n = {n:,}")
     for delta, need in zip(deltas, required, strict=True):
         C = kl_threshold(delta)
         ax.plot([sizes[0], need, need], [C, C, 0], color="0.5", lw=1)
@@ -284,7 +286,7 @@ def planning(expansion: RiskExpansion, p: int, n: int, deltas: Sequence[float]) 
 
 
 def breaking(table: pd.DataFrame) -> None:
-    """Plug-in coefficient over the true one against n, for tails of growing weight."""
+    """Share of samples that are accepted by mistake against n, for tails of growing weight."""
     _, ax = plt.subplots(figsize=(7.2, 3.8))
     for at, (truth, part) in enumerate(table.groupby("truth", sort=False)):
         groups: Any = part.groupby("n")["share"]
@@ -292,9 +294,8 @@ def breaking(table: pd.DataFrame) -> None:
             groups.mean().index, groups.mean(), yerr=1.96 * groups.sem(), fmt="osD^"[at % 4] + "-", ms=5, capsize=2,
             color=_COLOURS[at], label=str(truth),
         )  # fmt: skip
-    ax.axhline(1, color="k", lw=1)
-    ax.set(xscale="log", xlabel="sample size n", ylabel="samples accepted, though the risk is intolerable",
-           ylim=(0, 1))  # fmt: skip
+    ax.set(xscale="log", xlabel="sample size n", ylabel="accepted by mistake", ylim=(0, 1))
+    ax.yaxis.set_major_formatter(PercentFormatter(1))
     _sizes(ax, table["n"])
     ax.legend(fontsize="small")
 
@@ -313,4 +314,8 @@ def agreement(table: pd.DataFrame) -> None:
     ends = [table["measured"].min() / 1.4, table["measured"].max() * 1.4]
     ax.plot(ends, ends, color="k", lw=1)
     ax.set(xscale="log", yscale="log", xlabel="measured risk, nats", ylabel="estimated from one sample, nats")
+    ticks = [t for t in (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0) if ends[0] < t < ends[1]]
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_ticks(ticks, [f"{t:g}" for t in ticks])
+        axis.set_minor_formatter(NullFormatter())
     ax.legend()

@@ -21,6 +21,9 @@ from loglik.information.pn_criterion.montecarlo import Population, measured, ref
 from loglik.information.pn_criterion.settings import Setting
 
 Progress = Callable[[Iterable[Any]], Iterable[Any]]
+BOX_TIMES = (
+    3  # chains of the polynomial density over those of the pairwise model: its tails are hard, its p is small
+)
 
 
 # -- measured risks ------------------------------------------------------------------------------------------
@@ -193,6 +196,8 @@ def convergence_study(s: Setting, ns: Sequence[int], reps: int, rng: np.random.G
 def chain_study(order: int, degree: int, chains: int, sweeps: int, rng: np.random.Generator) -> pd.DataFrame:
     """A₁ and A₂ from chains beside the exact ones: pairwise model of `order` wine variables, box polynomial of two.
 
+    The polynomial is fitted to ranks, and to values scaled by their extremes, where a few rows in a corner carry A₂.
+
     Returns
     -------
     DataFrame
@@ -202,19 +207,21 @@ def chain_study(order: int, degree: int, chains: int, sweeps: int, rng: np.rando
     table = datasets.load_wine()
     columns = list(datasets.BINARY_WINE)[:order]
     ising, box = IsingFamily(order), BoxPolynomial(2, degree)
-    scaled = table[["alcohol", "pH"]].to_numpy()
-    scaled = (scaled - scaled.min(0)) / np.ptp(scaled, axis=0)
-    rows = []
+    two = table[["alcohol", "pH"]]
+    ranks = ((two.rank() - 0.5) / len(two)).to_numpy()
+    scaled = ((two - two.min()) / (two.max() - two.min())).to_numpy()
     binary = datasets.quantile_codes(table.iloc[:, columns], 2)
-    cases: list[tuple[str, GibbsFamily, Any, FiniteFamily]] = [
-        (f"pairwise, {order} wine features", ising, binary, ising.enumerate()),
-        (f"polynomial of degree {degree}", box, scaled, box.on_grid()),
+    cases: list[tuple[str, GibbsFamily, Any, FiniteFamily, int]] = [
+        (f"pairwise, {order} wine features", ising, binary, ising.enumerate(), chains),
+        (f"polynomial of degree {degree}, ranks", box, ranks, box.on_grid(), BOX_TIMES * chains),
+        ("same polynomial, values", box, scaled, box.on_grid(), BOX_TIMES * chains),
     ]
-    for name, family, x, exact in cases:
+    rows = []
+    for name, family, x, exact, many in cases:
         stats = family.suff_stat(x)
         wanted = risk_coefficients_autodiff(exact, projection(exact, stats.mean(0)), stats)
-        fitted = family.fit(stats.mean(0), rng=rng, chains=chains)
-        draws, _ = family.draws(fitted.theta, rng, chains=chains, sweeps=sweeps)
+        fitted = family.fit(stats.mean(0), rng=rng, chains=many)
+        draws, _ = family.draws(fitted.theta, rng, chains=many, sweeps=sweeps)
         found = risk_coefficients((draws, None), (stats, None), method="tensor")
         drift = np.abs(draws.mean(0) - stats.mean(0)) / (draws.std(0) / np.sqrt(len(draws)))
         for label, value, target, se in (

@@ -309,10 +309,11 @@ def agreement(
     C = kl_threshold(delta)
     codes = datasets.quantile_codes(datasets.abalone_shape(), 3)
     wine = datasets.transform(datasets.load_wine()).to_numpy()
-    cases = [("wine", wine_setting(), wine), ("abalone", abalone_setting(2), codes)]
+    cases = [("wine", wine_setting(), wine, "auto"), ("abalone", abalone_setting(2), codes, "exact")]
     rows = []
-    for (name, s, x), n in progress([(case, n) for case in cases for n in sizes]):
-        found = pn_criterion(s.family, x[rng.integers(len(x), size=n)], delta, n_blocks=n_blocks)
+    for (name, s, x, engine), n in progress([(case, n) for case in cases for n in sizes]):
+        sample = x[rng.integers(len(x), size=n)]
+        found = pn_criterion(s.family, sample, delta, engine=engine, n_blocks=n_blocks)
         truth = mc_risk(s.family, s.sampler, s.theta, n, reps, rng=rng)
         rows.append(
             (name, n, found.risk, found.risk_se, truth.mean, truth.se, found.n_required,
