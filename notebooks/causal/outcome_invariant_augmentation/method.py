@@ -36,12 +36,14 @@ import inspect
 import numpy as np
 import pandas as pd
 from IPython.display import Code
+from threadpoolctl import threadpool_limits
 
 from loglik.causal import outcome_invariant_augmentation as oia
 from loglik.causal.outcome_invariant_augmentation import figures, linear, study
 from loglik.chapter import Chapter
 
 chapter = Chapter("causal/outcome_invariant_augmentation/method", profile=profile, seed=seed)
+threadpool_limits(1)  # the matrices are small: further threads would only wait for each other
 
 # %% tags=["hide-input"]
 cfg = chapter.settings(

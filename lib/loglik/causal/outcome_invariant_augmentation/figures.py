@@ -1,4 +1,4 @@
-"""The chapter's figures: errors with intervals, and the paper's values beside them."""
+"""The chapter's figures: errors with intervals, the paper's values beside them. Each draws one, returns nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from loglik.causal.outcome_invariant_augmentation.inputs import Floats
 from loglik.causal.outcome_invariant_augmentation.population import (
@@ -27,7 +26,7 @@ COLOURS = {
 }  # fmt: skip
 
 
-def four_risks(f: Floats, Sigma: Floats, b: Floats, variance: float, Sigma_G: Floats, alpha: float) -> Figure:
+def four_risks(f: Floats, Sigma: Floats, b: Floats, variance: float, Sigma_G: Floats, alpha: float) -> None:
     """Contours of four risks over two coefficients, with the truth and each minimiser."""
     span = np.linalg.norm(f) * 1.6
     first, second = np.meshgrid(
@@ -47,7 +46,7 @@ def four_risks(f: Floats, Sigma: Floats, b: Floats, variance: float, Sigma_G: Fl
         "DA+ERM": population_estimate(Sigma, b, Sigma_G, f, "da"),
         "IVL": population_estimate(Sigma, b, Sigma_G, f, alpha),
     }
-    figure, axes = plt.subplots(1, 4, figsize=(10.5, 3.1), sharex=True, sharey=True)
+    _, axes = plt.subplots(1, 4, figsize=(10.5, 3.1), sharex=True, sharey=True)
     for axis, (name, risk) in zip(axes, risks.items(), strict=True):
         rise = risk - risk.min()
         axis.contour(
@@ -73,7 +72,6 @@ def four_risks(f: Floats, Sigma: Floats, b: Floats, variance: float, Sigma_G: Fl
         axis.set_ylim(f[1] - span, f[1] + span)
         axis.legend(loc="lower right", fontsize="x-small", frameon=True, framealpha=0.9)
     axes[0].set_ylabel("coefficient 2")
-    return figure
 
 
 def band(axis: Axes, table: pd.DataFrame, x: str, y: str, label: str, **style: object) -> None:
@@ -84,9 +82,9 @@ def band(axis: Axes, table: pd.DataFrame, x: str, y: str, label: str, **style: o
     axis.fill_between(at, low, high, color=line.get_color(), alpha=0.18, lw=0)
 
 
-def broken(table: pd.DataFrame) -> Figure:
+def broken(table: pd.DataFrame) -> None:
     """Error against the angle by which the augmentation touches the outcome."""
-    figure, axis = plt.subplots(figsize=(7.2, 3.8))
+    _, axis = plt.subplots(figsize=(7.2, 3.8))
     for method, part in table.groupby("method", sort=False):
         band(axis, part, "degrees", "error", str(method), color=COLOURS[str(method)], marker="o", ms=4)
     axis.axhline(0.5, color="0.5", ls=":", lw=1)
@@ -97,12 +95,11 @@ def broken(table: pd.DataFrame) -> Figure:
         ylim=0,
     )
     axis.legend(ncols=2, fontsize="small")
-    return figure
 
 
-def domination(table: pd.DataFrame) -> Figure:
+def domination(table: pd.DataFrame) -> None:
     """CER and Euclidean error over ERM's along growing amplification, a line a model."""
-    figure, axes = plt.subplots(1, 2, figsize=(9.2, 3.6), sharex=True)
+    _, axes = plt.subplots(1, 2, figsize=(9.2, 3.6), sharex=True)
     for axis, column, name in zip(
         axes, ("cer", "euclidean"), ("causal excess risk", "Euclidean error"), strict=True
     ):
@@ -127,12 +124,11 @@ def domination(table: pd.DataFrame) -> Figure:
             fontsize="small",
         )
     axes[0].set_ylabel("error over that of ERM")
-    return figure
 
 
-def sweeps(kappa: pd.DataFrame, gamma: pd.DataFrame, curve: pd.DataFrame, methods: pd.DataFrame) -> Figure:
+def sweeps(kappa: pd.DataFrame, gamma: pd.DataFrame, curve: pd.DataFrame, methods: pd.DataFrame) -> None:
     """Figure of the simulation: error against confounding, strength and penalty, with the paper's values."""
-    figure, axes = plt.subplots(1, 3, figsize=(11, 3.7), sharey=True)
+    _, axes = plt.subplots(1, 3, figsize=(11, 3.7), sharey=True)
     for axis, table, x in ((axes[0], kappa, "kappa"), (axes[1], gamma, "gamma")):
         for method, part in table.groupby("method", sort=False):
             band(axis, part, x, "error", str(method), color=COLOURS[str(method)], marker="o", ms=3.5)
@@ -148,10 +144,9 @@ def sweeps(kappa: pd.DataFrame, gamma: pd.DataFrame, curve: pd.DataFrame, method
     axes[2].set(xscale="log", xlabel="penalty α")
     axes[0].legend(fontsize="small")
     axes[2].legend(fontsize="small", loc="upper left", bbox_to_anchor=(0.0, 0.9))
-    return figure
 
 
-def method_panel(columns: Mapping[str, pd.DataFrame], paper: Mapping[str, float], unit: str) -> Figure:
+def method_panel(columns: Mapping[str, pd.DataFrame], paper: Mapping[str, float], unit: str) -> None:
     """Mean error of each method with its 95 % interval, a column of dots a training, and the paper's crosses.
 
     Parameters
@@ -163,7 +158,7 @@ def method_panel(columns: Mapping[str, pd.DataFrame], paper: Mapping[str, float]
         What the rows are, for the axis.
     """
     methods = list(paper)
-    figure, axis = plt.subplots(figsize=(9.2, 4.0))
+    _, axis = plt.subplots(figsize=(9.2, 4.0))
     at = np.arange(len(methods))
     offsets = np.linspace(-0.16, 0.16, len(columns)) if len(columns) > 1 else [0.0]
     for colour, offset, (label, table) in zip(("C0", "C1"), offsets, columns.items(), strict=False):
@@ -176,12 +171,11 @@ def method_panel(columns: Mapping[str, pd.DataFrame], paper: Mapping[str, float]
     axis.set_xticks(at, methods, rotation=35, ha="right")
     axis.set(ylabel=f"nCER, mean over {unit}", ylim=(0, 1.05 if max(paper.values()) > 0.7 else None))
     axis.legend(fontsize="small")
-    return figure
 
 
-def kernel_search(table: pd.DataFrame, paper: Mapping[str, float]) -> Figure:
+def kernel_search(table: pd.DataFrame, paper: Mapping[str, float]) -> None:
     """Error against the number of null directions, with the panel's values as horizontal lines."""
-    figure, axis = plt.subplots(figsize=(7.2, 3.7))
+    _, axis = plt.subplots(figsize=(7.2, 3.7))
     for method, part in table.groupby("method", sort=False):
         band(axis, part, "kernel", "error", str(method), color=COLOURS[str(method)], marker="o", ms=4)
         axis.axhline(paper[str(method)], color=COLOURS[str(method)], ls=":", lw=1.2)
@@ -194,12 +188,11 @@ def kernel_search(table: pd.DataFrame, paper: Mapping[str, float]) -> Figure:
     axis.set_xticks(sorted(table.kernel.unique()), [str(k) for k in sorted(table.kernel.unique())])
     axis.minorticks_off()
     axis.legend(fontsize="small")
-    return figure
 
 
-def penalties(table: pd.DataFrame, references: Mapping[str, float]) -> Figure:
+def penalties(table: pd.DataFrame, references: Mapping[str, float]) -> None:
     """Coloured digits: error along α for the loss as meant and as released."""
-    figure, axis = plt.subplots(figsize=(7.2, 3.6))
+    _, axis = plt.subplots(figsize=(7.2, 3.6))
     names = {"gmm": "IVL, r′Πr", "official": "IVL as released, 1′Πr²"}
     for (key, label), colour in zip(names.items(), ("C1", "C4"), strict=True):
         part = table[table.weighting == key]
@@ -210,12 +203,11 @@ def penalties(table: pd.DataFrame, references: Mapping[str, float]) -> Figure:
     axis.set(xscale="log", xlabel="penalty α", ylabel="nCER on test images")
     axis.set_ylim(top=axis.get_ylim()[1] + 0.06)
     axis.legend(fontsize="small", ncols=2, loc="upper right")
-    return figure
 
 
-def shifted(table: pd.DataFrame) -> Figure:
+def shifted(table: pd.DataFrame) -> None:
     """Risk against the size of the shift."""
-    figure, axis = plt.subplots(figsize=(7.2, 3.6))
+    _, axis = plt.subplots(figsize=(7.2, 3.6))
     for method, part in table.groupby("method", sort=False):
         band(axis, part, "scale", "risk", str(method), color=COLOURS[str(method)], marker="o", ms=4)
     axis.set(
@@ -224,10 +216,9 @@ def shifted(table: pd.DataFrame) -> Figure:
         yscale="log",
     )
     axis.legend(fontsize="small")
-    return figure
 
 
-def estimate_path(table: pd.DataFrame, treatments: Sequence[str], chosen: float, unit: str) -> Figure:
+def estimate_path(table: pd.DataFrame, treatments: Sequence[str], chosen: float, unit: str) -> None:
     """Estimates along the penalty with 95 % bands, and ERM and DA+ERM beside them."""
     columns = min(3, len(treatments))
     rows = -(-len(treatments) // columns)
@@ -248,12 +239,11 @@ def estimate_path(table: pd.DataFrame, treatments: Sequence[str], chosen: float,
     figure.supxlabel("penalty α", fontsize="medium")
     figure.supylabel(unit, fontsize="medium")
     axes.flat[0].legend(fontsize="x-small")
-    return figure
 
 
-def colour_examples(original: Floats, augmented: Floats, labels: Sequence[int]) -> Figure:
+def colour_examples(original: Floats, augmented: Floats, labels: Sequence[int]) -> None:
     """Some coloured digits above their augmentations."""
-    figure, axes = plt.subplots(2, len(labels), figsize=(1.0 * len(labels), 2.3))
+    _, axes = plt.subplots(2, len(labels), figsize=(1.0 * len(labels), 2.3))
     for column, label in enumerate(labels):
         for row, image in enumerate((original[column], augmented[column])):
             axes[row, column].imshow(image.transpose(1, 2, 0).clip(0, 1), interpolation="nearest")
@@ -262,4 +252,3 @@ def colour_examples(original: Floats, augmented: Floats, labels: Sequence[int]) 
         axes[0, column].set_title(f"label {label}", fontsize="small")
     axes[0, 0].set_ylabel("coloured", fontsize="small")
     axes[1, 0].set_ylabel("augmented", fontsize="small")
-    return figure
