@@ -61,9 +61,9 @@ cfg = chapter.settings(
         real_rows=36, n_real=2, scaling_ns=[30, 50], n_scaling=2, n_warm=2,
     ),
     book=dict(
-        main=MAIN, other=OTHER, n_seeds=20, n_other=8, admm_iter=150, small_n=12, n_small=24,
-        adversarial=(60, 40, 6), recovery_ns=[30, 60, 100], recovery_grid=[0.5, 0.65, 0.8, 0.9, 1.0, 1.2],
-        recovery_sets=24, starts=(4, 4), lengths=[10, 20, 30, 60, 150], n_effort=8,
+        main=MAIN, other=OTHER, n_seeds=20, n_other=12, admm_iter=150, small_n=12, n_small=24,
+        adversarial=(60, 40, 4), recovery_ns=[30, 60, 100], recovery_grid=[0.5, 0.65, 0.8, 0.9, 1.0, 1.2],
+        recovery_sets=24, starts=(6, 4), lengths=[10, 20, 30, 60, 150], n_effort=6,
         names=["iris", "wine", "breast cancer"], real_rows=90, n_real=5, scaling_ns=[50, 100, 200, 400],
         n_scaling=3, n_warm=6,
     ),

@@ -23,10 +23,13 @@ from loglik.optimization.ila_sdp.likelihood import labelling_cost
 from loglik.optimization.ila_sdp.rounding import masses_are_flat, match_clusters, pivot_labels
 
 RELAX = 1.8  # over-relaxation; 1.6 to 1.9 need about the same number of iterations
+SETTLE = 60  # iterations after which changes of the penalty begin to fade
 CHECK = 10  # iterations between looks at residuals and bounds
 BATCHED_BELOW = 48  # rows; one batched call is faster there than single calls that compute half a spectrum
 CAP = 20.0  # costs are cut at this many times the cost of a near pair, while no mass lies where they are cut
-ONE_THREAD_BELOW = 400  # rows; threads that wait for each other cost more than they bring on smaller matrices
+ONE_THREAD_BELOW = (
+    2000  # rows; threads that wait for each other cost more than they bring on smaller matrices
+)
 CACHE = 2**16  # numbers a chunk may hold, so that the elementwise work stays in a core's cache
 
 Array = Any  # numpy.ndarray or torch.Tensor
@@ -304,7 +307,8 @@ def _solve_chunk(
                 found[run.index[row]] = _result(run, int(row), W, residuals, iteration, certified, converged)
             if done.all():
                 break
-            _balance(run, Y, W, residuals)
+            if iteration % (2 * CHECK) == 0:
+                _balance(run, Y, W, residuals, iteration)
             run.P += RELAX * (Z - Y)
             run.Q += RELAX * (Z - W)
             if done.any():
@@ -333,10 +337,13 @@ def _norm(M: Array) -> Array:
     return (M * M).sum((-3, -2, -1)) ** 0.5
 
 
-def _balance(run: _Running, Y: Array, W: Array, residuals: tuple[Floats, Floats]) -> None:
-    """Move each penalty towards equal residuals; the scaled duals P - Y and Q - W shrink as it grows."""
-    primal, dual = residuals
-    factor = run.send(1.0 + 0.5 * (primal > 3 * dual) - (dual > 3 * primal) / 3)
+def _balance(run: _Running, Y: Array, W: Array, residuals: tuple[Floats, Floats], iteration: int) -> None:
+    """Move each penalty towards equal residuals, ever more gently: steady moves can end in a cycle.
+
+    The scaled duals P - Y and Q - W shrink as the penalty grows.
+    """
+    primal, dual = (np.maximum(r, 1e-12) for r in residuals)
+    factor = run.send(np.clip((primal / dual) ** (0.5 * min(1.0, SETTLE / iteration)), 0.5, 2.0))
     run.rho = run.rho * factor
     by = factor[:, None, None, None]
     run.P = Y + (run.P - Y) / by
