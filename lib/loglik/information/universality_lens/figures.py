@@ -112,7 +112,7 @@ def cost_slope(table: pd.DataFrame, slope: float, interval: tuple[float, float])
     )  # fmt: skip
     ax.set(
         xlabel="log 1/w(truth), nats",
-        ylabel="cumulative regret at n = 512, nats",
+        ylabel=f"cumulative regret at n = {table['n'].iloc[0]}, nats",
         xlim=(0, None),
         ylim=(0, None),
     )
@@ -280,7 +280,11 @@ def flat_minima(curvature: pd.DataFrame, soft: Mapping[str, float], exact: pd.Da
         ("^", "the truth itself"),
     ):
         ax.plot([], [], marker, color="0.4", label=label)
-    ax.set(xlabel="soft bound at n = 128, nats", ylabel="½ log det(I + nJ), nats", xlim=ends)
+    ax.set(
+        xlabel=f"soft bound at n = {curvature['n'].iloc[0]}, nats",
+        ylabel="½ log det(I + nJ), nats",
+        xlim=ends,
+    )
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
 
 
