@@ -35,12 +35,14 @@ import numpy as np
 import pandas as pd
 from IPython.display import Code
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from threadpoolctl import threadpool_limits
 
 from loglik.chapter import Chapter
 from loglik.information import unsupervised_pretraining as up
 from loglik.information.unsupervised_pretraining import analysis, figures, study_factor
 
 chapter = Chapter("information/unsupervised_pretraining/method", profile=profile, seed=seed)
+threadpool_limits(1)  # many small problems: threads would only wait for each other
 
 # %% tags=["hide-input"]
 cfg = chapter.settings(

@@ -49,7 +49,7 @@ def check_bound(table: pd.DataFrame, bound: Any, rng: np.random.Generator) -> Bo
     means = ratios.mean(0)
     edge = np.zeros(means.shape, dtype=bool)
     edge[0], edge[:, 0] = True, True
-    largest = bootstrap(ratios.reshape(len(ratios), -1), lambda draw: draw.max(axis=1), rng)
+    largest = bootstrap(ratios.reshape(len(ratios), -1), lambda draw: draw.max(axis=1), rng, 1000)
     return BoundCheck(
         largest,
         float(means[edge].max()),

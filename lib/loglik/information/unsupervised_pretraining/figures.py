@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from loglik.information.unsupervised_pretraining.analysis import curve
 from loglik.information.unsupervised_pretraining.checks import Floats
@@ -52,6 +52,15 @@ def _ticks(axis: Any, values: Sequence[float] | Floats) -> None:
     axis.set_ticks(list(values))
     axis.set_major_formatter(FuncFormatter(_plain))
     axis.set_minor_formatter(NullFormatter())
+
+
+def _log_labels(ax: Any) -> None:
+    """Labels at 1, 2 and 5 on a short logarithmic y axis, at powers of ten on a long one."""
+    low, high = ax.get_ylim()
+    if high / low < 60:
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _points(ax: Any, xs: Floats, values: Floats, **options: Any) -> Any:
@@ -112,7 +121,7 @@ def cost_panels(panels: Sequence[Panel]) -> None:
             top = values.mean(0)[0]
             ax.plot(xs, top * (xs / xs[0]) ** panel.bound, color="0.45", ls=":", lw=1.4, label="slope −1/2")
         ax.set(xscale="log", yscale="log", title=panel.title, xlabel=panel.xlabel, ylabel=panel.ylabel)
-        ax.yaxis.set_minor_formatter(NullFormatter())
+        _log_labels(ax)
         _ticks(ax.xaxis, xs[:: max(1, -(-len(xs) // 4))])
     axes[0, 0].legend(fontsize="small")
 
