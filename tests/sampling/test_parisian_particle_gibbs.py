@@ -51,6 +51,7 @@ from loglik.sampling.parisian_particle_gibbs import (
     sweep_cloud,
     workflow,
 )
+from loglik.sampling.parisian_particle_gibbs.exact import volatility_loglik
 
 COIN = FiniteHMM([0.6, 0.4], [[0.7, 0.3], [0.2, 0.8]], [[0.8, 0.2], [0.3, 0.7]])
 SYMBOLS = [0, 1, 1]
@@ -145,7 +146,7 @@ def _skip_pinned_draw(h, pair, statistics, draws):
     """Toy error: the pinned particle's statistic follows its own path."""
     right = RIGHT["update_statistics"](h, pair, statistics, draws)
     own = statistics[0] + h(pair._replace(x=pair.x[0], x_next=pair.x_next[0]))
-    return right.at[0].set(own)
+    return jnp.where((jnp.arange(len(right)) == 0)[:, None], own, right)
 
 
 def _systematic(model, key, t, x, ancestors):
@@ -202,9 +203,9 @@ def test_forward_ancestors_hardly_move_the_path(line):
         method: ppg(model, y, study.cross, 6, 6, key=jax.random.key(2), n_chains=200, method=method)
         for method in ("exact", "genealogy")
     }
-    renewed = {method: r.renewed[:, 0].mean() for method, r in results.items()}
-    assert renewed["exact"] > 0.6
-    assert renewed["genealogy"] < 0.35
+    renewed = {method: r.renewed.mean(0) for method, r in results.items()}
+    assert renewed["exact"][:3].mean() > 0.3
+    assert renewed["genealogy"][:3].max() < 0.05
 
 
 # -- backward draws ----------------------------------------------------------------------------------------
@@ -382,6 +383,23 @@ def test_finite_score_is_the_slope_of_the_log_likelihood(enumerated):
     assert float(gradient.P[0][1]) == pytest.approx(slope, rel=1e-4)
 
 
+def test_the_grid_filter_agrees_with_particles():
+    """Mean of the likelihood estimate over 400 filters of 64 particles: unbiased, within 4.5 standard errors."""
+    model, y = StochasticVolatility(-1.0, 0.8, 0.5), np.random.default_rng(0).normal(0, 0.7, 12)
+
+    def one(key):
+        out = kernel.sweep(
+            key, model, jnp.asarray(y)[:, None], jnp.zeros((12, 1)), jnp.asarray(False), None, h=study.cross,
+            n_particles=64, n_backward=1, method="genealogy",
+        )  # fmt: skip
+        return out.log_means.sum()
+
+    found = np.exp(np.asarray(jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0), 400)), float))
+    wanted = np.exp(volatility_loglik(-1.0, 0.8, 0.5, y))
+    assert abs(found.mean() - wanted) < 4.5 * found.std() / 20
+    assert volatility_loglik(-1.0, 0.8, 0.5, y, 601) == pytest.approx(np.log(wanted), abs=1e-8)
+
+
 def test_posterior_paths_have_the_smoothers_moments(line):
     """40000 exact draws: means, variances and lag-one covariances within 5 standard errors (false alarms: 1e-4)."""
     model, y = line
@@ -410,14 +428,14 @@ def test_from_exact_draws_a_sweep_is_unbiased_and_rao_blackwellised(line):
 
 
 def test_the_bias_falls_geometrically_and_sweep_zero_stays_out(line):
-    """2000 chains at N = 6: the contraction is between 0.6 and 0.9; a roll-out with sweep 0 would be far off."""
+    """2000 chains at N = 6: the contraction is between 0.7 and 0.9; a roll-out with sweep 0 would be far off."""
     model, y = line
     exact = exact_additive(model, y, "cross")[0]
     r = ppg(model, y, study.cross, 6, 12, 6, key=jax.random.key(6), n_chains=2000)
     errors = np.column_stack([r.initial, r.estimates[..., 0]]) - exact
     fit = study.contraction(errors, np.random.default_rng(0))
-    assert 0.6 < fit.kappa.value < 0.9
-    assert fit.r_squared > 0.95
+    assert 0.7 < fit.kappa.value < 0.9
+    assert fit.r_squared > 0.9
     np.testing.assert_allclose(r.rollout(6), r.estimates[:, 6:].mean(1))
     assert abs(r.rollout(6).mean() - exact) < 0.2 * abs(errors[:, 0].mean())
     assert r.cost == 6 * 13
@@ -440,6 +458,7 @@ def test_a_chain_does_not_depend_on_its_neighbours(line, monkeypatch):
 
 
 def test_own_distributions_give_the_same_densities(line):
+    """And 200 runs the same mean within 4.5 standard errors (false alarms: 7e-6)."""
     model, y = line
     mine = DistributionModel(
         jnp.array([0.9, 0.6, 0.3]),
@@ -458,8 +477,10 @@ def test_own_distributions_give_the_same_densities(line):
         mine.log_potential(t, x, jnp.ones(1)), model.log_potential(t, x, jnp.ones(1)), rtol=1e-4
     )
     np.testing.assert_allclose(mine.log_init(x), model.log_init(x), rtol=1e-4)
-    estimate = paris(mine, y, study.cross, 30, key=jax.random.key(0), n_chains=50)
-    assert abs(estimate.mean() - exact_additive(model, y, "cross")[0]) < 3
+    both = [
+        paris(m, y, study.cross, 6, key=jax.random.key(i), n_chains=200) for i, m in enumerate((mine, model))
+    ]
+    assert abs(both[0].mean() - both[1].mean()) < 4.5 * np.hypot(both[0].std(), both[1].std()) / np.sqrt(200)
 
 
 @pytest.mark.parametrize(
@@ -521,7 +542,7 @@ def learned():
 def test_score_ascent_reaches_the_maximum_only_with_a_warm_start(learned):
     gaps, runs = learned
     assert 0 <= gaps["warm"] < 0.2
-    assert gaps["em"] < 0.3
+    assert gaps["em"] < 0.8
     assert gaps["cold"] > 5 * gaps["warm"]  # the mutant: the reference path isn't carried
     assert runs["warm"].theta.shape == (20, 201, 3)
     assert runs["warm"].cost == 16

@@ -48,7 +48,9 @@ def kalman_filter(model: LinearGaussianModel, y: ArrayLike) -> tuple[Floats, Flo
     """
     A, B, Q, R, m, P = _fields(model)
     table = np.asarray(y, dtype=float).reshape(len(np.asarray(y)), -1)
-    eye, loglik = np.eye(A.shape[-1]), np.zeros(A.shape[:-2])
+    lead = np.broadcast_shapes(*(f.shape[:-2] for f in (A, B, Q, R, P)), m.shape[:-1])
+    m, P = np.broadcast_to(m, (*lead, m.shape[-1])), np.broadcast_to(P, (*lead, *P.shape[-2:]))
+    eye, loglik = np.eye(A.shape[-1]), np.zeros(lead)
     means, covs, predicted_means, predicted_covs = [], [], [], []
     for t, row in enumerate(table):
         if t:
@@ -142,6 +144,35 @@ def posterior_paths(model: LinearGaussianModel, y: ArrayLike, n: int, rng: np.ra
         mean = s.filter_means[t] + (paths[:, t + 1] - s.filter_means[t] @ A.T) @ G.T
         paths[:, t] = mean + noise[t] @ np.linalg.cholesky((left + left.T) / 2).T
     return paths
+
+
+def volatility_loglik(mu: float, phi: float, sigma: float, y: ArrayLike, n_grid: int = 301) -> float:
+    """Log-likelihood of :class:`StochasticVolatility` by the filter on a grid of the one-dimensional state.
+
+    Parameters
+    ----------
+    mu, phi, sigma : float
+        Mean, persistence and volatility of the log variance.
+    y : array_like of shape (T,)
+        Returns.
+    n_grid : int
+        Points over six stationary standard deviations on each side. With 301 the error on daily exchange rates
+        is below 1e-6 as long as sigma is wider than the grid's steps.
+    """
+    sd = sigma / np.sqrt(1 - phi**2)
+    grid = np.linspace(-6, 6, n_grid) * sd
+    move = np.exp(-0.5 * ((grid[None] - phi * grid[:, None]) / sigma) ** 2)
+    move /= move.sum(1, keepdims=True)
+    law, x = np.exp(-0.5 * (grid / sd) ** 2), mu + grid
+    law /= law.sum()
+    table = np.asarray(y, dtype=float).ravel()
+    seen = np.exp(-0.5 * (x + table[:, None] ** 2 * np.exp(-x) + np.log(2 * np.pi)))
+    total = 0.0
+    for t, likelihood in enumerate(seen):
+        law = (law @ move if t else law) * likelihood
+        total += float(np.log(law.sum()))
+        law = law / law.sum()
+    return total
 
 
 # -- finite models -----------------------------------------------------------------------------------------

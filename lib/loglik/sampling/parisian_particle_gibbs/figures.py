@@ -114,7 +114,7 @@ def tail_curves(table: pd.DataFrame) -> None:
     """Empirical tail of the roll-out with exact limits beside the Gaussian and its sub-Gaussian bound."""
     _, ax = plt.subplots(figsize=(6.4, 3.8))
     x = table["x"].to_numpy()
-    rate = table["tail"].to_numpy()
+    rate = table["share"].to_numpy()
     ax.plot(x, table["bound"], "k--", label=r"bound $2\exp(-x^2/2)$")
     ax.plot(x, table["Gaussian"], color=GREY, label="Gaussian tail")
     ax.errorbar(
@@ -206,3 +206,13 @@ def broken(table: pd.DataFrame) -> None:
     ax.axhline(0, color="k", lw=1)
     ax.set(xlabel="sweep (0 is plain PaRIS)", ylabel="bias, as a share of sweep 0's")
     ax.legend()
+
+
+def diagnostics(index: pd.Index, ess: Floats, renewed: Floats, n_particles: int) -> None:
+    """Effective sample size and renewal of the path at each time."""
+    _, axes = plt.subplots(2, 1, figsize=(7.6, 4.2), sharex=True)
+    axes[0].plot(index, ess, color=BLUE, lw=0.9)
+    axes[0].axhline(n_particles, color="k", lw=1, ls="--")
+    axes[0].set(ylabel="effective\nsample size", ylim=(0, None))
+    axes[1].plot(index, renewed, color=ORANGE, lw=0.9)
+    axes[1].set(ylabel="share of\npaths renewed", ylim=(0, 1), xlabel=index.name or "row")

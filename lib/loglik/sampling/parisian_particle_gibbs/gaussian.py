@@ -9,7 +9,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from loglik.sampling.parisian_particle_gibbs.protocol import Array, ArrayLike, Pair, as_float, squared_norm
+from loglik.sampling.parisian_particle_gibbs.protocol import (
+    Array,
+    ArrayLike,
+    Pair,
+    as_float,
+    float_fields,
+    squared_norm,
+)
 
 LOG_2PI = math.log(2 * math.pi)
 
@@ -118,7 +125,7 @@ class LinearGaussianModel:
     @property
     def dim(self) -> int:
         """Dimension of the state."""
-        return int(jnp.shape(self.A)[-1])
+        return int(as_float(self.A).shape[-1])
 
     def prepare(self) -> _Prepared:
         """Factor the covariances; the sweep calls this once, outside its loop over time."""
@@ -184,7 +191,7 @@ class LinearGaussianModel:
             Sum over t of :meth:`score_statistics`, or its smoothed expectation.
         y : array of shape (T, p)
         """
-        d, p, steps = self.dim, jnp.shape(self.B)[0], y.shape[0]
+        d, p, steps = self.dim, as_float(self.B).shape[0], y.shape[0]
         sizes = [d * d, d * d, d * d, p * d, p * d, d * d]
         s00, s10, s11, sy, sy0, s0, m = jnp.split(stats, list(_running(sizes)))
         model = self.prepare()
@@ -203,7 +210,7 @@ class LinearGaussianModel:
     def score(self, stats: Array, y: Array) -> LinearGaussianModel:
         """Gradient of the log-likelihood in every field, as a model whose fields are the derivatives."""
         y = as_float(y).reshape(len(y), -1)
-        exact = jax.tree.map(as_float, self)
+        exact = float_fields(self)
         gradient: LinearGaussianModel = jax.grad(lambda m: m.complete_log_likelihood(stats, y))(exact)
         return gradient
 

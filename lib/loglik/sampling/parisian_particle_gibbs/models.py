@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,12 +11,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from loglik.sampling.parisian_particle_gibbs.compiling import compile_once
 from loglik.sampling.parisian_particle_gibbs.protocol import (
     Array,
     ArrayLike,
     Pair,
     Params,
     as_float,
+    float_fields,
     squared_norm,
 )
 
@@ -107,7 +108,7 @@ class StochasticVolatility:
 
     def score(self, stats: Array, y: Array) -> StochasticVolatility:
         """Gradient of the log-likelihood in (mu, phi, sigma), as a model."""
-        exact = jax.tree.map(as_float, self)
+        exact = float_fields(self)
         gradient: StochasticVolatility = jax.grad(lambda m: m.complete_log_likelihood(stats, y))(exact)
         return gradient
 
@@ -145,7 +146,7 @@ class ChaoticRNN:
     @property
     def dim(self) -> int:
         """Number of units."""
-        return int(jnp.shape(self.W)[-1])
+        return int(as_float(self.W).shape[-1])
 
     def _mean(self, x: Array) -> Array:
         pull = as_float(self.delta) / self.tau
@@ -237,7 +238,7 @@ class FiniteHMM:
 
     def score_statistics(self, pair: Pair) -> Array:
         """Indicators of the pair of states, then of (state, symbol) and the first state; additive over t."""
-        states, symbols = jnp.shape(self.emission)
+        states, symbols = as_float(self.emission).shape
         x, x_next = jnp.broadcast_arrays(_index(pair.x), _index(pair.x_next))
         first = jnp.where(pair.t == 0, 1.0, 0.0)
 
@@ -256,7 +257,7 @@ class FiniteHMM:
 
     def score(self, stats: Array, y: Array) -> FiniteHMM:
         """Gradient of the log-likelihood in every probability (unconstrained), as a model."""
-        exact = jax.tree.map(as_float, self)
+        exact = float_fields(self)
         gradient: FiniteHMM = jax.grad(lambda m: m.complete_log_likelihood(stats, y))(exact)
         return gradient
 
@@ -350,12 +351,11 @@ def simulate(model: Any, n_steps: int, key: jax.Array) -> tuple[np.ndarray, np.n
     """States (T, d) and observations (T, p) drawn from `model`, as float64 arrays."""
     if n_steps < 2:
         raise ValueError(f"n_steps must be at least 2, got {n_steps}")
-    x, y = _simulate(model, key, n_steps)
+    x, y = _simulate(n_steps)(model, key, n_steps)
     return np.asarray(x, dtype=float), np.asarray(y, dtype=float)
 
 
-@functools.partial(jax.jit, static_argnames="n_steps")
-def _simulate(model: Any, key: jax.Array, n_steps: int) -> tuple[Array, Array]:
+def _simulate_path(model: Any, key: jax.Array, n_steps: int) -> tuple[Array, Array]:
     start, moves, noise = jax.random.split(key, 3)
     first = model.sample_init(start, 1)[0]
 
@@ -367,3 +367,6 @@ def _simulate(model: Any, key: jax.Array, n_steps: int) -> tuple[Array, Array]:
     states = jnp.concatenate([first[None], later])
     observe = jax.vmap(lambda k, t, x: model.sample_observation(k, t, x[None])[0])
     return states, observe(jax.random.split(noise, n_steps), jnp.arange(n_steps), states)
+
+
+_simulate = compile_once(_simulate_path, "n_steps")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import operator
 from collections.abc import Callable
@@ -70,6 +71,12 @@ class StateSpaceModel(Protocol):
 def as_float(value: ArrayLike) -> Array:
     """A JAX array of the default floating type (single precision unless ``jax.enable_x64``)."""
     return jnp.asarray(value, dtype=jnp.result_type(float))
+
+
+def float_fields(model: Any) -> Any:
+    """The dataclass `model` with every field as a float array, lists included: what derivatives are taken at."""
+    fields = {field.name: as_float(getattr(model, field.name)) for field in dataclasses.fields(model)}
+    return dataclasses.replace(model, **fields)
 
 
 def squared_norm(vector: Array) -> Array:

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 from scipy.optimize import minimize
 
-from loglik.sampling.parisian_particle_gibbs.exact import kalman_loglik
+from loglik.sampling.parisian_particle_gibbs.exact import kalman_loglik, volatility_loglik
 from loglik.sampling.parisian_particle_gibbs.gaussian import LinearGaussianModel
 from loglik.sampling.parisian_particle_gibbs.learning import Trace
 from loglik.sampling.parisian_particle_gibbs.models import StochasticVolatility
@@ -126,7 +126,7 @@ def tails(errors: ArrayLike, multiples: ArrayLike) -> pd.DataFrame:
     for x in np.asarray(multiples, dtype=float):
         test = stats.binomtest(int((np.abs(e[half:]) > x * scale).sum()), len(e) - half)
         high = test.proportion_ci(0.95, method="exact").high
-        rows.append({"x": x, "tail": test.statistic, "upper": high, "bound": 2 * np.exp(-(x**2) / 2),
+        rows.append({"x": x, "share": test.statistic, "upper": high, "bound": 2 * np.exp(-(x**2) / 2),
                      "Gaussian": 2 * stats.norm.sf(x)})  # fmt: skip
     return pd.DataFrame(rows)
 
@@ -213,6 +213,19 @@ def volatility_model(theta: Array) -> StochasticVolatility:
 def volatility_parameters(theta: Floats) -> Floats:
     """(mu, phi, sigma) from (mu, artanh phi, log sigma)."""
     return np.stack([theta[..., 0], np.tanh(theta[..., 1]), np.exp(theta[..., 2])], axis=-1)
+
+
+def volatility_mle(y: ArrayLike, start: ArrayLike) -> Optimum:
+    """Maximum likelihood of the volatility model by the grid filter; parameters (mu, artanh phi, log sigma)."""
+
+    def loss(theta: Floats) -> float:
+        mu, phi, sigma = volatility_parameters(clip_volatility(theta))
+        return -volatility_loglik(mu, phi, sigma, y)
+
+    found = minimize(
+        loss, np.asarray(start, dtype=float), method="Nelder-Mead", options={"xatol": 1e-4, "fatol": 1e-6}
+    )
+    return Optimum(clip_volatility(found.x), -float(found.fun))
 
 
 def clip_volatility(theta: Floats) -> Floats:
