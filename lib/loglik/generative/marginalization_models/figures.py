@@ -56,7 +56,8 @@ def agreement(
         ends = [min(np.min(x), np.min(y)), max(np.max(x), np.max(y))]
         ax.plot(ends, ends, color="0.6", lw=1, zorder=1)
         colour = None if colours is None else colours[title]
-        points = ax.scatter(x, y, s=9, alpha=0.6, linewidths=0, rasterized=True, c=colour, cmap="viridis")
+        shade = {"color": PALETTE[0]} if colour is None else {"c": colour, "cmap": "viridis"}
+        points = ax.scatter(x, y, s=9, alpha=0.6, linewidths=0, rasterized=True, **shade)
         ax.set(title=title, xlabel=x_label)
         if colour is not None:
             ax.figure.colorbar(points, ax=ax, label="number of known variables")
@@ -115,7 +116,7 @@ def images(rows: Mapping[str, Tensor], side: int, known: Tensor | None = None) -
 
 def spins(rows: Mapping[str, Tensor], side: int) -> None:
     """Rows of lattice configurations: dark is up."""
-    images({name: 3 - x for name, x in rows.items()}, side)
+    images(rows, side)
 
 
 def bars(table: pd.DataFrame, value: str, low: str, high: str, label: str, x_label: str) -> None:
