@@ -22,7 +22,7 @@ profile: str = "book"  # smoke | book | full
 seed: int = 0  # any integer from 0; all randomness follows from it
 data: str = "anes96"  # path or URL of a CSV, or anes96 for the built-in study
 columns = None  # type: Optional[list[str]] columns to use; None takes all
-questions = None  # type: Optional[list[str]] such as "vote=Dole | PID=3"; None asks those of the example, or the first values
+questions = None  # type: Optional[list[str]] events with conditions after a bar; None asks the example’s, or the first values
 max_levels: int = 12  # numbers with more different values are cut at quantiles
 bins: int = 4  # into that many intervals
 hidden: int = 96  # width of the networks
@@ -92,7 +92,7 @@ answers = workflow.answer(model, table, asked)
 answers.to_csv(chapter.output("answers.csv"), index=False)
 answers.round(3)
 
-# %% mystnb={"figure": {"caption": "Probabilities asked for: by one pass, by the chain rule of conditionals, and the share of fitting rows.", "name": "mam-answers"}, "image": {"alt": "One row a question with three markers between zero and one, mostly close to each other."}}
+# %% mystnb={"figure": {"caption": "Probabilities asked for: by one pass, by the chain rule of conditionals, and the share of fitting rows.", "name": "marginalization-models-answers"}, "image": {"alt": "One row a question with three markers between zero and one, mostly close to each other."}}
 figures.answers(answers)
 plt.savefig(chapter.output("answers.png"), dpi=150, bbox_inches="tight")
 
@@ -135,7 +135,7 @@ losses = workflow.held_out_loss(judge, train, test)
 methods = ("marginals", "conditionals", "frequencies", "logistic regression")
 losses.pivot_table(index="column", columns="method", values="loss", sort=False)[list(methods)].round(3)
 
-# %% mystnb={"figure": {"caption": "Mean log loss of a hidden cell given the rest of its row, by column, on held-out rows. Bars: two standard errors over rows.", "name": "mam-losses"}, "image": {"alt": "For each column four markers with bars; frequencies lie highest for most columns, the others are close to each other."}}
+# %% mystnb={"figure": {"caption": "Mean log loss of a hidden cell given the rest of its row, by column, on held-out rows. Bars: two standard errors over rows.", "name": "marginalization-models-losses"}, "image": {"alt": "For each column four markers with bars; frequencies lie highest for most columns, the others are close to each other."}}
 figures.losses(losses, methods)
 
 # %%

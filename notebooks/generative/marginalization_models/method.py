@@ -63,12 +63,12 @@ cfg = chapter.settings(
 #
 # $$
 # \log p_\theta(x_S),\qquad S\subseteq\{1,\dots,D\},
-# $$ (mam-eq-marginal)
+# $$ (marginalization-models-eq-marginal)
 #
-# in one pass. The trouble: nothing in {eq}`mam-eq-marginal` keeps such numbers from contradicting each other. With
+# in one pass. The trouble: nothing in {eq}`marginalization-models-eq-marginal` keeps such numbers from contradicting each other. With
 # three spins there are 27 partial states, and the probability of each must be the sum of those it splits into.
 
-# %% mystnb={"figure": {"caption": "All 27 partial states of three spins with their probabilities, from a joint distribution in which neighbours like to agree. An edge reveals one spin; its width is the conditional probability. Consistency: along every edge, left times conditional is right.", "name": "mam-lattice"}, "image": {"alt": "Four columns of labelled boxes, from three question marks with probability one to eight complete states, joined by edges of different widths."}}
+# %% mystnb={"figure": {"caption": "All 27 partial states of three spins with their probabilities, from a joint distribution in which neighbours like to agree. An edge reveals one spin; its width is the conditional probability. Consistency: along every edge, left times conditional is right.", "name": "marginalization-models-lattice"}, "image": {"alt": "Four columns of labelled boxes, from three question marks with probability one to eight complete states, joined by edges of different widths."}}
 spins = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * 3)
 weight = torch.exp(0.6 * (spins[:, 0] * spins[:, 1] + spins[:, 1] * spins[:, 2]) + 0.2 * spins.sum(1))
 table = TableModel((weight / weight.sum()).view(2, 2, 2))
@@ -84,7 +84,7 @@ figures.lattice(lattice.assign(known=(states != 0).sum(1).numpy()))
 # $$
 # \log p_\theta(x_{\sigma(<d)})+\log p_\phi(x_{\sigma(d)}\mid x_{\sigma(<d)})=\log p_\theta(x_{\sigma(\le d)})
 # \quad\text{for all }\sigma,d,x
-# $$ (mam-eq-consistency)
+# $$ (marginalization-models-eq-consistency)
 #
 # holds if and only if all marginals agree under summation: exponentiate, sum over $x_{\sigma(d)}$, and the
 # conditionals, which sum to one by their softmax, drop out. So it is enough to draw $\sigma$, $d$ and $x$ at random and
@@ -100,36 +100,36 @@ Code(inspect.getsource(mle.consistency_loss), language="python")
 #
 # ## Two ways to train
 # **From data**: fit $p_\phi$ with the loss of an any-order autoregressive model, freeze it, and make
-# $p_\theta$ agree with it by {eq}`mam-eq-consistency`. The autoregressive model stays what it was; marginals get fast.
+# $p_\theta$ agree with it by {eq}`marginalization-models-eq-consistency`. The autoregressive model stays what it was; marginals get fast.
 #
 # **From an energy**: given only $\log f=\log p+\log Z$, minimise
 #
 # $$
 # \mathrm{KL}(p_\theta\,\|\,p)+\alpha\,D\,\mathbb E\big[r_{\sigma,d}(x)^2\big]+\alpha\,(\log p_\theta(\emptyset)-c)^2
-# $$ (mam-eq-energy)
+# $$ (marginalization-models-eq-energy)
 #
-# with $r$ the difference of both sides of {eq}`mam-eq-consistency`. Its first gradient is
+# with $r$ the difference of both sides of {eq}`marginalization-models-eq-consistency`. Its first gradient is
 #
 # $$
 # \nabla\,\mathrm{KL}=\mathbb E_{x\sim p_\theta}\big[(\log p_\theta(x)-\log f(x)-b)\,\nabla\log p_\theta(x)\big]
-# $$ (mam-eq-gradient)
+# $$ (marginalization-models-eq-gradient)
 #
 # for any constant $b$, because $\mathbb E\,\nabla\log p_\theta=0$. An autoregressive model needs $D$ passes, forward
-# and backward, for $\log p(x)$ in {eq}`mam-eq-gradient`. Here it is one.
+# and backward, for $\log p(x)$ in {eq}`marginalization-models-eq-gradient`. Here it is one.
 #
 # :::{prf:algorithm} A step of energy-based training
-# :label: mam-alg
+# :label: marginalization-models-alg
 #
 # **Inputs** $\log f$, persistent samples $x$, weight $\alpha$, number of moves $G$
 #
 # 1. Draw an order $\sigma$ for each sample; erase its last $G$ variables and draw them again by $p_\phi$.
 # 2. $a=\log p_\theta(x)-\log f(x)$, standardised over the batch, without gradient.
-# 3. Draw $d$ uniformly from $1,\dots,D$ for each sample; $r$ is the difference in {eq}`mam-eq-consistency`.
+# 3. Draw $d$ uniformly from $1,\dots,D$ for each sample; $r$ is the difference in {eq}`marginalization-models-eq-consistency`.
 # 4. Minimise $\overline{a\log p_\theta(x)}+\alpha\,(D\,\overline{r^2}+(\log p_\theta(\emptyset)-c)^2)$ by one step of Adam.
 # 5. Now and then, draw all samples afresh.
 # :::
 #
-# Steps 2 to 4 of {prf:ref}`mam-alg`, as in the package:
+# Steps 2 to 4 of {prf:ref}`marginalization-models-alg`, as in the package:
 
 # %%
 Code(inspect.getsource(energy.advantage) + "\n\n" + inspect.getsource(energy.mam_loss), language="python")
@@ -151,17 +151,17 @@ for weight_of in chapter.progress(cfg.alphas, "consistency weights"):
     runs.append({"α": weight_of, "KL (nats)": row["kl"], "± se": row["se"], "RMSE of log-marginals": error})
 pd.DataFrame(runs).round(3)
 
-# %% mystnb={"figure": {"caption": "Log-marginals of 200 random subsets of the 3×3 torus: one pass against the exact value, for three weights of the consistency loss. Grey: equality.", "name": "mam-alpha"}, "image": {"alt": "Three panels of points about the diagonal; how closely they keep to it depends on the weight."}}
+# %% mystnb={"figure": {"caption": "Log-marginals of 200 random subsets of the 3×3 torus: one pass against the exact value, for three weights of the consistency loss. Grey: equality.", "name": "marginalization-models-alpha"}, "image": {"alt": "Three panels of points about the diagonal; how closely they keep to it depends on the weight."}}
 figures.agreement(panels, "exact log-marginal (nats)", "one pass (nats)")
 
 # %% [markdown]
-# Samples come from $p_\phi$, but the weight in {eq}`mam-eq-gradient` uses $p_\theta$: the KL gradient is only as good
+# Samples come from $p_\phi$, but the weight in {eq}`marginalization-models-eq-gradient` uses $p_\theta$: the KL gradient is only as good
 # as the consistency. A small $\alpha$ lets the two drift apart, a large one leaves little for the KL.
 #
 # ## Where it breaks
 # - **Small D.** An exact autoregressive gradient costs $D$ passes and is unbiased; with a few dozen variables it is
 #   often the better use of a minute ({doc}`reproduction <reproduction>`).
-# - **Loose consistency.** The numbers are probabilities only as far as {eq}`mam-eq-consistency` holds. Nothing
+# - **Loose consistency.** The numbers are probabilities only as far as {eq}`marginalization-models-eq-consistency` holds. Nothing
 #   warns at a subset of a size that training never saw: draw $d$ from all of $1,\dots,D$.
 # - **Several modes.** A persistent chain that moves a few variables stays in its mode (σ above 0.22 without field);
 #   samples must be refreshed, and the KL in this direction does not notice a mode that was lost.

@@ -139,7 +139,7 @@ chapter.claim(
     note=f"RMSE of log-marginals {np.sqrt(((subsets.model - subsets.exact) ** 2).mean()):.3f} nats",
 )
 
-# %% mystnb={"figure": {"caption": "Log-marginals of random subsets of the 4×4 torus, values from exact samples: one pass through the network against the exact value by enumeration. Grey: equality. Colour: number of known spins.", "name": "mam-subsets"}, "image": {"alt": "Points of all sizes of subsets lie close to the diagonal from minus eleven to zero nats."}}
+# %% mystnb={"figure": {"caption": "Log-marginals of random subsets of the 4×4 torus, values from exact samples: one pass through the network against the exact value by enumeration. Grey: equality. Colour: number of known spins.", "name": "marginalization-models-subsets"}, "image": {"alt": "Points of all sizes of subsets lie close to the diagonal from minus eleven to zero nats."}}
 figures.agreement(
     {"4×4 torus": (subsets.exact, subsets.model)},
     "exact log-marginal (nats)",
@@ -158,7 +158,7 @@ costs = study.step_costs(
 )
 costs.pivot(index="D", columns="estimator", values="seconds").mul(1e3).rename(columns=study.NAMES).round(2)
 
-# %% mystnb={"figure": {"caption": "CPU time of one training step against the number of variables, one core, the best of three.", "name": "mam-step-costs"}, "image": {"alt": "On logarithmic axes the exact autoregressive step rises steeply with D; the two others stay low and rise slowly."}}
+# %% mystnb={"figure": {"caption": "CPU time of one training step against the number of variables, one core, the best of three.", "name": "marginalization-models-step-costs"}, "image": {"alt": "On logarithmic axes the exact autoregressive step rises steeply with D; the two others stay low and rise slowly."}}
 figures.step_costs(costs)
 
 # %%
@@ -189,7 +189,7 @@ for estimator, count in chapter.progress(plan.items(), "6×6 torus"):
 large = pd.DataFrame(large).set_index("estimator")
 large.round(4)
 
-# %% mystnb={"figure": {"caption": "KL divergence from the model to the target against CPU time of training, one line a run. Values below 0.001 are drawn there.", "name": "mam-curves"}, "image": {"alt": "Two panels. On the 4×4 torus the marginalization model falls below 0.1 nats. On the 6×6 torus the three methods are drawn against time."}}
+# %% mystnb={"figure": {"caption": "KL divergence from the model to the target against CPU time of training, one line a run. Values below 0.001 are drawn there.", "name": "marginalization-models-curves"}, "image": {"alt": "Two panels. On the 4×4 torus the marginalization model falls below 0.1 nats. On the 6×6 torus the three methods are drawn against time."}}
 figures.training_curves(pd.concat(curves))
 
 # %%
@@ -198,7 +198,7 @@ chapter.claim("C4c", **study.kl_difference(large, "mam", "arm"))
 # %%
 chapter.claim("C5b", **study.kl_difference(large, "mam", "arm_mc"))
 
-# %% mystnb={"figure": {"caption": "Spins on the 6×6 torus (dark is up): exact samples above those of each model.", "name": "mam-spins"}, "image": {"alt": "Rows of small black and white squares; exact samples have more dark than white cells, and so have the models'."}}
+# %% mystnb={"figure": {"caption": "Spins on the 6×6 torus (dark is up): exact samples above those of each model.", "name": "marginalization-models-spins"}, "image": {"alt": "Rows of small black and white squares; exact samples have more dark than white cells, and so have the models'."}}
 exact = ising_samples(10, 6, sigma, bias, rng=chapter.rng("exact"))
 drawn = {study.NAMES[k]: sample(models[k], 10, generator=chapter.generator(k)) for k in plan}
 figures.spins({"exact": exact, **drawn}, 6)
@@ -307,7 +307,7 @@ chapter.claim(
     note=", ".join(f"{share:.0%} revealed: {value:.3f}" for share, value in correlation.items()),
 )
 
-# %% mystnb={"figure": {"caption": "Log-likelihoods of held-out digits, whole and in part: one pass against the chain rule (ensemble of five orders for whole images, two for parts). Grey: equality.", "name": "mam-digits"}, "image": {"alt": "Four panels of points along the diagonal, tightest for images of which a quarter is revealed."}}
+# %% mystnb={"figure": {"caption": "Log-likelihoods of held-out digits, whole and in part: one pass against the chain rule (ensemble of five orders for whole images, two for parts). Grey: equality.", "name": "marginalization-models-digits"}, "image": {"alt": "Four panels of points along the diagonal, tightest for images of which a quarter is revealed."}}
 panels = {f"{share:.0%} revealed": (p.chain, p["one pass"]) for share, p in parts.groupby("share")}
 figures.agreement(
     {**panels, "whole image": (scores.ensemble, scores["one pass"])}, "chain rule (nats)", "one pass (nats)"
@@ -356,7 +356,7 @@ chapter.claim(
     interval_from=f"95 % bootstrap over {len(patterns)} patterns",
 )
 
-# %% mystnb={"figure": {"caption": "Log-probability of patterns of one, two and three letters in words of eight: one pass against the share of 16,688 words that fit. Grey: equality.", "name": "mam-words"}, "image": {"alt": "Three panels of points along the diagonal."}}
+# %% mystnb={"figure": {"caption": "Log-probability of patterns of one, two and three letters in words of eight: one pass against the share of 16,688 words that fit. Grey: equality.", "name": "marginalization-models-words"}, "image": {"alt": "Three panels of points along the diagonal."}}
 figures.agreement(
     {f"{k} known letter{'s' * (k > 1)}": (p.counted, p.model) for k, p in patterns.groupby("letters")},
     "log share of words",
@@ -366,7 +366,7 @@ figures.agreement(
 # %% [markdown]
 # Is the picture right? Left halves are given; right halves are drawn again by the conditionals.
 
-# %% mystnb={"figure": {"caption": "Held-out digits, and their right halves drawn again given the left of the line, once by the model and once pixel by pixel from the training images' frequencies.", "name": "mam-inpainting"}, "image": {"alt": "Rows of small digits: the truth, two rows with plausible right halves by the model, and one with noise on the right."}}
+# %% mystnb={"figure": {"caption": "Held-out digits, and their right halves drawn again given the left of the line, once by the model and once pixel by pixel from the training images' frequencies.", "name": "marginalization-models-inpainting"}, "image": {"alt": "Rows of small digits: the truth, two rows with plausible right halves by the model, and one with noise on the right."}}
 known = (torch.arange(64) % 8) < 4
 g = chapter.generator("inpaint")
 painted = [study.inpaint(digits, test, known, g) for _ in range(2)]
