@@ -19,10 +19,10 @@ from collections.abc import Callable
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
 
-import jax  # noqa: E402
-import numpy as np  # noqa: E402
+import jax
+import numpy as np
 
-from loglik.sampling.parisian_particle_gibbs import (  # noqa: E402
+from loglik.sampling.parisian_particle_gibbs import (
     LinearGaussianModel,
     exact_additive,
     paris,

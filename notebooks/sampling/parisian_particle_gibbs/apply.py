@@ -107,7 +107,7 @@ trace = ppgs.score_ascent(
 theta = trace.average().mean(0)
 shown = task.readable(trace.theta)
 
-# %% mystnb={"figure": {"caption": "Parameters along the iterations of score ascent. Line: median of the independent chains; band: 80 % of them. A curve that still climbs at the right end wants more iterations.", "name": "parisian-apply-learning"}, "image": {"alt": "One panel a parameter; the chains' curves move from the start and flatten out together."}}
+# %% mystnb={"figure": {"caption": "Parameters along the iterations of score ascent. Line: median of the independent chains; band: 80 % of them. A curve that still climbs at the right end wants more iterations.", "name": "parisian-particle-gibbs-apply-learning"}, "image": {"alt": "One panel a parameter; the chains' curves move from the start and flatten out together."}}
 figures.learning({"PPG": shown}, np.full(shown.shape[-1], np.nan), list(task.names))
 
 # %% [markdown]
@@ -123,7 +123,7 @@ smooth = workflow.smooth_paths(
 states = workflow.smoothed_states(task, smooth, series.index, burn_in)
 states.to_csv(chapter.output("states.csv"))
 
-# %% mystnb={"figure": {"caption": "The hidden state given all data: median and 90 % band of the smoothing distribution at the estimated parameters, beside the data. The band does not contain the uncertainty of the parameters.", "name": "parisian-apply-states"}, "image": {"alt": "A line with a band over time follows the size of the data's swings."}}
+# %% mystnb={"figure": {"caption": "The hidden state given all data: median and 90 % band of the smoothing distribution at the estimated parameters, beside the data. The band does not contain the uncertainty of the parameters.", "name": "parisian-particle-gibbs-apply-states"}, "image": {"alt": "A line with a band over time follows the size of the data's swings."}}
 volatile = task.name == "stochastic_volatility"
 figures.smoothed(
     states, task.y if volatile else series.to_numpy(), state_name=task.state_name, show_y=not volatile
@@ -157,7 +157,7 @@ checks = workflow.check_assumptions(task, trace, smooth, score, error, burn_in, 
 checks.to_csv(chapter.output("checks.csv"))
 checks.assign(then=checks.then.where(~checks.holds, ""), holds=checks.holds.map({True: "yes", False: "NO"}))
 
-# %% mystnb={"figure": {"caption": "Diagnostics at each time. Above: mean effective sample size of the filter, of N particles. Below: share of sweeps whose new path left the pinned one. Low values mean that neighbouring sweeps say the same there.", "name": "parisian-apply-diagnostics"}, "image": {"alt": "Two curves over time, both well above zero, with dips where the data jump."}}
+# %% mystnb={"figure": {"caption": "Diagnostics at each time. Above: mean effective sample size of the filter, of N particles. Below: share of sweeps whose new path left the pinned one. Low values mean that neighbouring sweeps say the same there.", "name": "parisian-particle-gibbs-apply-diagnostics"}, "image": {"alt": "Two curves over time, both well above zero, with dips where the data jump."}}
 figures.diagnostics(series.index, smooth.ess, smooth.renewed[burn_in:].mean(0), n_particles)
 
 # %% [markdown]

@@ -60,13 +60,13 @@ cfg = chapter.settings(
 #
 # $$
 # \varphi(\mathrm dx_{0:T-1})\;\propto\;\chi(x_0)\prod_{t=0}^{T-2}m_t(x_t,x_{t+1})\prod_{t=0}^{T-1}g_t(x_t)\,\mathrm dx_{0:T-1}.
-# $$ (parisian-eq-target)
+# $$ (parisian-particle-gibbs-eq-target)
 #
-# What learning needs are expectations under {eq}`parisian-eq-target` of **additive functionals**
+# What learning needs are expectations under {eq}`parisian-particle-gibbs-eq-target` of **additive functionals**
 #
 # $$
 # h(x_{0:T-1})=\sum_{t=0}^{T-2}h_t(x_t,x_{t+1}).
-# $$ (parisian-eq-additive)
+# $$ (parisian-particle-gibbs-eq-additive)
 #
 # The gradient of the log-likelihood is one of them (Fisher's identity):
 # $\nabla\log p_\theta(y)=\mathbb E_\varphi\big[\sum_t\nabla\log m_\theta(x_t,x_{t+1})+\sum_t\nabla\log g_\theta(x_t)\big]$
@@ -75,13 +75,13 @@ cfg = chapter.settings(
 #
 # ## PaRIS: one pass, and a bias
 # A particle filter carries $N$ particles $\xi_t^i$ with weights $w_t^i=g_t(\xi_t^i)$. PaRIS gives each of them
-# a running statistic $\beta_t^i$, its estimate of the sum {eq}`parisian-eq-additive` so far. When the
+# a running statistic $\beta_t^i$, its estimate of the sum {eq}`parisian-particle-gibbs-eq-additive` so far. When the
 # filter moves on, every new particle $\xi_{t+1}^i$ asks $M$ times "who may have been my parent?",
 #
 # $$
 # J\sim\operatorname{Cat}_l\big(w_t^l\,m_t(\xi_t^l,\xi_{t+1}^i)\big),\qquad
 # \beta_{t+1}^i=\frac1M\sum_{j=1}^M\Big(\beta_t^{J^{i,j}}+h_t\big(\xi_t^{J^{i,j}},\xi_{t+1}^i\big)\Big),
-# $$ (parisian-eq-update)
+# $$ (parisian-particle-gibbs-eq-update)
 #
 # and at the end $\sum_iW^i\beta_{T-1}^i$ estimates $\mathbb E_\varphi h$, with $W$ the normalised last
 # weights. Memory is $O(N)$, nothing has to be stored. With $M\ge2$ draws the statistics stay apart; with
@@ -95,7 +95,7 @@ cfg = chapter.settings(
 # $\zeta'$ by following the first backward draws home, and pin that one next time.
 #
 # :::{prf:algorithm} One sweep of PaRIS particle Gibbs
-# :label: parisian-alg
+# :label: parisian-particle-gibbs-alg
 #
 # **Inputs** a path $\zeta$, the model, $N\ge2$, $M\ge1$
 #
@@ -103,7 +103,7 @@ cfg = chapter.settings(
 #
 # 1. $\xi_0^0=\zeta_0$; draw $\xi_0^i\sim\chi$ for $i\ge1$; $\beta_0=0$.
 # 2. For $t=0,\dots,T-2$: $\xi_{t+1}^0=\zeta_{t+1}$; for $i\ge1$ draw an ancestor $A\sim\operatorname{Cat}(w_t)$ and $\xi_{t+1}^i\sim m_t(\xi_t^A,\cdot)$.
-# 3. For *every* $i$, the pinned one too: $M$ backward draws and the update {eq}`parisian-eq-update`; remember the first draw as the parent $B_{t+1}^i$.
+# 3. For *every* $i$, the pinned one too: $M$ backward draws and the update {eq}`parisian-particle-gibbs-eq-update`; remember the first draw as the parent $B_{t+1}^i$.
 # 4. Return $\sum_iW^i\beta_{T-1}^i$. Draw $j\sim\operatorname{Cat}(W)$, follow $B$ back from $j$: that is $\zeta'$.
 # :::
 #
@@ -112,7 +112,7 @@ cfg = chapter.settings(
 #
 # $$
 # \Pi_{(k_0,k)}=\frac1{k-k_0}\sum_{l=k_0+1}^{k}\Big(\sum_iW^i\beta_{T-1}^i\Big)_{\text{sweep }l}.
-# $$ (parisian-eq-rollout)
+# $$ (parisian-particle-gibbs-eq-rollout)
 #
 # ## The picture
 
@@ -122,16 +122,16 @@ truth, y = ppgs.simulate(model, T, chapter.key("picture"))
 first = ppgs.sweep_cloud(model, y, n_particles, zeta=None, key=chapter.key("sweep 0"))
 second = ppgs.sweep_cloud(model, y, n_particles, zeta=first[1], key=chapter.key("sweep 1"))
 
-# %% mystnb={"figure": {"caption": "Two sweeps with five particles. Grey dots: particles, larger where the weight is larger; grey lines: each particle's first backward draw; crosses: observations. The new path (orange) follows the backward draws home from a particle at the end. In sweep 1 the path of sweep 0 is pinned (dashed), and the new path joins it and leaves it.", "name": "parisian-sweeps"}, "image": {"alt": "Two panels over ten time steps. Above, five grey particles a step and one orange path through them. Below, a dashed pinned path and an orange new path that runs partly on it, partly elsewhere."}}
+# %% mystnb={"figure": {"caption": "Two sweeps with five particles. Grey dots: particles, larger where the weight is larger; grey lines: each particle's first backward draw; crosses: observations. The new path (orange) follows the backward draws home from a particle at the end. In sweep 1 the path of sweep 0 is pinned (dashed), and the new path joins it and leaves it.", "name": "parisian-particle-gibbs-sweeps"}, "image": {"alt": "Two panels over ten time steps. Above, five grey particles a step and one orange path through them. Below, a dashed pinned path and an orange new path that runs partly on it, partly elsewhere."}}
 figures.sweeps(first, second, y[:, 0])
 
 # %% [markdown]
 # ## Why it is exact
-# Two facts carry everything, for every $N\ge2$. {prf:ref}`parisian-exact` is derived here and checked by
+# Two facts carry everything, for every $N\ge2$. {prf:ref}`parisian-particle-gibbs-exact` is derived here and checked by
 # enumeration in {doc}`reproduction <reproduction>`.
 #
 # :::{prf:theorem} Invariance and unbiasedness
-# :label: parisian-exact
+# :label: parisian-particle-gibbs-exact
 #
 # If $\zeta\sim\varphi$, then $\zeta'\sim\varphi$, and $\mathbb E\big[\sum_iW^i\beta_{T-1}^i\big]=\mathbb E_\varphi h$.
 # :::
@@ -148,7 +148,7 @@ figures.sweeps(first, second, y[:, 0])
 # $\zeta\sim\varphi$ and the cloud from a *conditional* sweep. Read the other way round: if $\zeta\sim\varphi$ and the cloud is
 # drawn around it, then given the cloud, $\zeta$ itself is one more draw from $\pi(\cdot\mid\text{cloud})$, and so is $\zeta'$. They have
 # the same law, which is $\varphi$. Last, given the cloud, the mean of $\sum_iW^i\beta_{T-1}^i$ over the backward draws is the mean
-# of $h$ under $\pi(\cdot\mid\text{cloud})$, because each step of {eq}`parisian-eq-update` averages over a backward draw. Hence it is the
+# of $h$ under $\pi(\cdot\mid\text{cloud})$, because each step of {eq}`parisian-particle-gibbs-eq-update` averages over a backward draw. Hence it is the
 # mean of $h(\zeta')$, that is $\mathbb E_\varphi h$.
 # :::
 #
@@ -196,7 +196,7 @@ study.summarise(parts).round(3).assign(exact=round(exact, 2))
 
 # %% [markdown]
 # ## Learning with it
-# Score ascent is $\theta_{n+1}=\theta_n+\gamma_n\,\widehat{\nabla\log p_{\theta_n}}(y)$ with the roll-out {eq}`parisian-eq-rollout` of a *few* sweeps
+# Score ascent is $\theta_{n+1}=\theta_n+\gamma_n\,\widehat{\nabla\log p_{\theta_n}}(y)$ with the roll-out {eq}`parisian-particle-gibbs-eq-rollout` of a *few* sweeps
 # as gradient. The trick: the last path of step $n$ is the first reference of step $n+1$. As the steps shrink,
 # $\theta$ moves less than the chain forgets, so that one long chain runs through the whole of learning, and the
 # burn-in is paid once. {doc}`reproduction <reproduction>` takes this luxury away and watches the bias return.
@@ -231,7 +231,7 @@ for name, (m, data, n, method) in cases.items():
     ]
 broken = pd.DataFrame(rows)
 
-# %% mystnb={"figure": {"caption": "Bias that is left after each sweep, as a share of sweep 0's bias. Bars: 95 % over independent chains. With the genealogy in the place of backward draws, in five dimensions or with one free particle, sweeps hardly help.", "name": "parisian-broken"}, "image": {"alt": "The curve for ten particles falls to near zero within ten sweeps. The other three fall much more slowly, the genealogy's least."}}
+# %% mystnb={"figure": {"caption": "Bias that is left after each sweep, as a share of sweep 0's bias. Bars: 95 % over independent chains. With the genealogy in the place of backward draws, in five dimensions or with one free particle, sweeps hardly help.", "name": "parisian-particle-gibbs-broken"}, "image": {"alt": "The curve for ten particles falls to near zero within ten sweeps. The other three fall much more slowly, the genealogy's least."}}
 figures.broken(broken)
 
 # %%

@@ -110,7 +110,7 @@ single = ppgs.paris(
 )[:, 0] - exact  # fmt: skip
 slope = study.log_slope(list(paris_errors), np.stack(list(paris_errors.values()), 1), rng)
 
-# %% mystnb={"figure": {"caption": "Bias of PaRIS against the number of particles, both axes logarithmic. Bars: 95 % over independent runs. Dotted: slope −1 through the first point.", "name": "parisian-bias-n"}, "image": {"alt": "The absolute bias falls along a straight line of slope near minus one from ten to two hundred particles."}}
+# %% mystnb={"figure": {"caption": "Bias of PaRIS against the number of particles, both axes logarithmic. Bars: 95 % over independent runs. Dotted: slope −1 through the first point.", "name": "parisian-particle-gibbs-bias-n"}, "image": {"alt": "The absolute bias falls along a straight line of slope near minus one from ten to two hundred particles."}}
 rows = study.summarise({str(n): e for n, e in (paris_errors | {cfg.equal: single}).items()})
 figures.bias_by_particles(rows.assign(N=rows.index.astype(int)).reset_index(drop=True), slope.value)
 
@@ -166,7 +166,7 @@ table = pd.DataFrame({
 })  # fmt: skip
 table.map("{:.2e}".format)
 
-# %% mystnb={"figure": {"caption": "Exact law of the new path given the pinned one, for all eight paths of the finite model. With more particles the rows grow alike: the sweep forgets its reference.", "name": "parisian-kernel"}, "image": {"alt": "Heat maps of eight by eight transition probabilities. With two particles the diagonal stands out; with three it fades and columns appear."}}
+# %% mystnb={"figure": {"caption": "Exact law of the new path given the pinned one, for all eight paths of the finite model. With more particles the rows grow alike: the sweep forgets its reference.", "name": "parisian-particle-gibbs-kernel"}, "image": {"alt": "Heat maps of eight by eight transition probabilities. With two particles the diagonal stands out; with three it fades and columns appear."}}
 labels = ["".join(map(str, path)) for path in enumerated[cfg.kernels[0]].paths]
 figures.kernel_pictures({f"N = {n}": e.kernel for n, e in enumerated.items()}, labels)
 
@@ -207,7 +207,7 @@ chains = {
 by_sweep = {n: np.column_stack([r.initial, r.estimates[..., 0]]) - exact for n, r in chains.items()}
 fits = {n: study.contraction(e, rng) for n, e in by_sweep.items()}
 
-# %% mystnb={"figure": {"caption": "Bias of each sweep on a logarithmic axis. Bars: 95 % over independent chains. Lines: fitted geometric decay, over the sweeps whose bias exceeds three standard errors.", "name": "parisian-bias-sweep"}, "image": {"alt": "Three sets of points on straight falling lines; the more particles, the steeper the line."}}
+# %% mystnb={"figure": {"caption": "Bias of each sweep on a logarithmic axis. Bars: 95 % over independent chains. Lines: fitted geometric decay, over the sweeps whose bias exceeds three standard errors.", "name": "parisian-particle-gibbs-bias-sweep"}, "image": {"alt": "Three sets of points on straight falling lines; the more particles, the steeper the line."}}
 figures.bias_by_sweep({f"N = {n}": e for n, e in by_sweep.items()}, {f"N = {n}": f for n, f in fits.items()})
 
 # %%
@@ -304,7 +304,7 @@ chapter.claim(
 rollout = chains[n_particles if n_particles in chains else cfg.ns[1]].rollout(cfg.burn_in)[:, 0] - exact
 tail = study.tails(rollout, [1, 1.5, 2, 2.5, 3])
 
-# %% mystnb={"figure": {"caption": "Tail of the roll-out's error beside the sub-Gaussian bound. Bars: upper exact 95 % limits; a point at zero has no place on the axis.", "name": "parisian-tails"}, "image": {"alt": "Points follow the Gaussian tail and stay below the dashed bound."}}
+# %% mystnb={"figure": {"caption": "Tail of the roll-out's error beside the sub-Gaussian bound. Bars: upper exact 95 % limits; a point at zero has no place on the axis.", "name": "parisian-particle-gibbs-tails"}, "image": {"alt": "Points follow the Gaussian tail and stay below the dashed bound."}}
 figures.tail_curves(tail)
 
 # %%
@@ -427,7 +427,7 @@ chain = ppgs.ppg(
     progress=sweeps_done("PPG, network"),
 )  # fmt: skip
 
-# %% mystnb={"figure": {"caption": "Bias (with 95 % intervals over independent runs) and root mean squared error at equal cost, in the linear Gaussian model of dimension 1 and the chaotic network. Zero is the exact value, or the long reference run.", "name": "parisian-budget"}, "image": {"alt": "Two panels. In both, PPG's bias intervals lie nearer to zero than PaRIS's, while its root mean squared error is larger."}}
+# %% mystnb={"figure": {"caption": "Bias (with 95 % intervals over independent runs) and root mean squared error at equal cost, in the linear Gaussian model of dimension 1 and the chaotic network. Zero is the exact value, or the long reference run.", "name": "parisian-particle-gibbs-budget"}, "image": {"alt": "Two panels. In both, PPG's bias intervals lie nearer to zero than PaRIS's, while its root mean squared error is larger."}}
 network_errors = {
     f"PaRIS, N = {c['paris']}": cloud - reference.mean(),
     f"PPG, {c['n']} × {c['k'] + 1}": chain.rollout(c["burn_in"])[:, 0] - reference.mean(),
@@ -441,7 +441,7 @@ figures.budget(pd.concat(parts))
 # %%
 center, names = mean(reference), list(network_errors)
 noise = rng.normal(0, center.se, 2000)
-draws = [study._means(network_errors[name], rng) + noise for name in names]
+draws = [study.normal_means(network_errors[name], rng) + noise for name in names]
 low, high = np.quantile(np.abs(draws[1] / draws[0]), (0.025, 0.975))
 biases = [network_errors[name].mean() for name in names]
 chapter.claim(
@@ -479,7 +479,7 @@ def ascend(name, s, projection=study.clip_linear, start=(0.5, 0.0, -0.5), **how)
 
 traces = {(i, name): ascend(name, s, **how) for i, s in enumerate(series) for name, how in contenders.items()}
 
-# %% mystnb={"figure": {"caption": "Score ascent on the first data set. Line: median of the independent runs; band: 80 % of them; dashed: exact maximum of the likelihood. q and r are standard deviations.", "name": "parisian-learning"}, "image": {"alt": "Three panels. PPG's runs settle around the dashed maximum; PaRIS's settle elsewhere, with too small a state noise and too large an observation noise."}}
+# %% mystnb={"figure": {"caption": "Score ascent on the first data set. Line: median of the independent runs; band: 80 % of them; dashed: exact maximum of the likelihood. q and r are standard deviations.", "name": "parisian-particle-gibbs-learning"}, "image": {"alt": "Three panels. PPG's runs settle around the dashed maximum; PaRIS's settle elsewhere, with too small a state noise and too large an observation noise."}}
 figures.learning(
     {name: traces[0, name].theta for name in contenders}, optima[0].theta, ["a", "log q", "log r"]
 )
@@ -519,7 +519,7 @@ chapter.claim(
 # %%
 squares = {name: study.squared_scores(traces[0, name].theta[:, 1:], series[0]) for name in contenders}
 
-# %% mystnb={"figure": {"caption": "Squared norm of the exact gradient of the log-likelihood over T, averaged over the iterates up to n. Bands: 95 % over independent runs. Dotted: slope −1/2.", "name": "parisian-gradient"}, "image": {"alt": "On log axes PPG's curve keeps falling at least as steeply as the dotted line; PaRIS's levels off far above."}}
+# %% mystnb={"figure": {"caption": "Squared norm of the exact gradient of the log-likelihood over T, averaged over the iterates up to n. Bands: 95 % over independent runs. Dotted: slope −1/2.", "name": "parisian-particle-gibbs-gradient"}, "image": {"alt": "On log axes PPG's curve keeps falling at least as steeply as the dotted line; PaRIS's levels off far above."}}
 figures.gradients(squares)
 
 # %%
@@ -582,7 +582,7 @@ volatility = {
     for name, how in sizes
 }  # fmt: skip
 
-# %% mystnb={"figure": {"caption": "Learned volatility of volatility on GBP/USD. Line: mean of the independent runs; band: their range.", "name": "parisian-volatility"}, "image": {"alt": "The two PPG curves, with few and with many particles, end together; PaRIS's curves end lower, the one with fewer particles lowest."}}
+# %% mystnb={"figure": {"caption": "Learned volatility of volatility on GBP/USD. Line: mean of the independent runs; band: their range.", "name": "parisian-particle-gibbs-volatility"}, "image": {"alt": "The two PPG curves, with few and with many particles, end together; PaRIS's curves end lower, the one with fewer particles lowest."}}
 figures.volatility_runs(
     {name: np.exp(t.theta[..., 2]) for name, t in volatility.items()}, "σ (per day, log variance)"
 )
@@ -623,7 +623,7 @@ smoother = ppgs.kalman_smoother(model, y)
 exact_mean, exact_sd = smoother.means[:, 0], np.sqrt(smoother.covs[:, 0, 0])
 found_mean, found_sd = (m[:, 0] for m in family.moments(climb.average().mean(0)))
 
-# %% mystnb={"figure": {"caption": "Mean-field Gaussian learned by Markov score climbing beside the exact smoother. Bars and band: 95 % of each marginal. Below: error of the learned variance.", "name": "parisian-climbing"}, "image": {"alt": "Learned means and bars lie on the exact band at all times; the variance error is within a few per cent."}}
+# %% mystnb={"figure": {"caption": "Mean-field Gaussian learned by Markov score climbing beside the exact smoother. Bars and band: 95 % of each marginal. Below: error of the learned variance.", "name": "parisian-particle-gibbs-climbing"}, "image": {"alt": "Learned means and bars lie on the exact band at all times; the variance error is within a few per cent."}}
 figures.mean_field(np.arange(T), (exact_mean, exact_sd), (found_mean, found_sd))
 
 # %%

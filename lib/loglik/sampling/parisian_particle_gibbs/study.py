@@ -62,7 +62,7 @@ def log_slope(x: ArrayLike, values: ArrayLike, rng: np.random.Generator) -> inte
 def ratio_of_bias(errors: ArrayLike, baseline: ArrayLike, rng: np.random.Generator) -> intervals.Estimate:
     """|bias| over the baseline's |bias|; both resampled, independently."""
     errors, baseline = np.asarray(errors, dtype=float), np.asarray(baseline, dtype=float)
-    draws = [_means(e, rng) for e in (errors, baseline)]
+    draws = [normal_means(e, rng) for e in (errors, baseline)]
     low, high = np.quantile(np.abs(draws[0] / draws[1]), (0.025, 0.975))
     value = abs(np.mean(errors) / np.mean(baseline))
     return intervals.Estimate(float(value), float(low), float(high), float(np.std(draws[0] / draws[1])))
@@ -71,14 +71,14 @@ def ratio_of_bias(errors: ArrayLike, baseline: ArrayLike, rng: np.random.Generat
 def ratio_of_root(squares: ArrayLike, baseline: ArrayLike, rng: np.random.Generator) -> intervals.Estimate:
     """Root of a mean over the root of another, both resampled independently: RMSE or standard deviation."""
     squares, baseline = np.asarray(squares, dtype=float), np.asarray(baseline, dtype=float)
-    draws = [_means(e, rng) for e in (squares, baseline)]
+    draws = [normal_means(e, rng) for e in (squares, baseline)]
     ratios = np.sqrt(draws[0] / draws[1])
     low, high = np.quantile(ratios, (0.025, 0.975))
     value = np.sqrt(np.mean(squares) / np.mean(baseline))
     return intervals.Estimate(float(value), float(low), float(high), float(ratios.std()))
 
 
-def _means(values: ArrayLike, rng: np.random.Generator, draws: int = 2000) -> Floats:
+def normal_means(values: ArrayLike, rng: np.random.Generator, draws: int = 2000) -> Floats:
     """Bootstrap means; by the normal law of a mean, which is exact enough for hundreds of replicates."""
     e = np.asarray(values, dtype=float)
     return np.asarray(rng.normal(e.mean(), e.std(ddof=1) / np.sqrt(len(e)), draws))
