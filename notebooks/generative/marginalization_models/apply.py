@@ -27,7 +27,7 @@ max_levels: int = 12  # numbers with more different values are cut at quantiles
 bins: int = 4  # into that many intervals
 hidden: int = 96  # width of the networks
 layers: int = 2  # hidden layers
-steps = None  # type: Optional[int] training steps of the first stage; the second takes twice as many
+steps = None  # type: Optional[int] training steps of the first stage; the second takes five times as many
 test_share: float = 0.25  # share of rows held out for the comparison
 
 # %% tags=["hide-input", "setup"]

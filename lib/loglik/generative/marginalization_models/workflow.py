@@ -157,7 +157,7 @@ def fit_table(
     gibbs = min(4, model.D)
     fit_mle(model, table.x, steps=steps, batch=batch, lr=lr, generator=generator)
     fit_mle(
-        model, table.x, stage="marginals", steps=2 * steps, batch=batch, lr=lr, gibbs_steps=gibbs,
+        model, table.x, stage="marginals", steps=5 * steps, batch=batch, lr=lr, gibbs_steps=gibbs,
         generator=generator,
     )  # fmt: skip
     return model
