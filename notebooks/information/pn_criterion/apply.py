@@ -55,8 +55,8 @@ pd.set_option("display.max_colwidth", None)
 # %% tags=["hide-input"]
 cfg = chapter.settings(
     smoke=dict(max_models=2, n_blocks=2, reps=20, sizes=(400,)),
-    book=dict(max_models=5, n_blocks=10, reps=300, sizes=(400, 800, 1600)),
-    full=dict(max_models=12, n_blocks=50, reps=5000, sizes=(200, 400, 800, 1600, 3200)),
+    book=dict(max_models=5, n_blocks=10, reps=300, sizes=(400, 1200, 3200)),
+    full=dict(max_models=12, n_blocks=50, reps=5000, sizes=(400, 800, 1600, 3200, 6400)),
     max_models=max_models,
     reps=reps,
 )

@@ -137,7 +137,7 @@ Code(inspect.getsource(autodiff.line_derivatives), language="python")
 # :::
 #
 # A tensor of $p^4$ fourth cumulants is never built; for the 77 parameters of a normal model of eleven variables, {prf:ref}`pn-criterion-alg`
-# takes a fifth of a second.
+# takes a fraction of a second.
 #
 # ## The smallest example
 # Poisson counts with mean 3. The closed forms are $A_1=\tfrac12$ and $A_2=5/12\lambda$.

@@ -17,6 +17,10 @@ from scipy.optimize import brentq
 
 from loglik.information.pn_criterion.base import Floats
 
+SMALL, LARGE = (
+    1e-4,
+    4.0,
+)  # nats: below, the sharp curve is Pinsker's to a relative KL/9; above, 1 − e^−KL to 1e-20
 BOUNDS = ("pinsker", "sharp", "bretagnolle-huber", "local")
 
 
@@ -59,7 +63,7 @@ def sharp_curve(tau: ArrayLike) -> tuple[Floats, Floats]:
 
 @lru_cache(maxsize=1)
 def _inverse_curve() -> PchipInterpolator:
-    tau = np.geomspace(0.02, 340.0, 4000)
+    tau = np.geomspace(0.02, 40.0, 4000)
     tv, kl = sharp_curve(tau)
     return PchipInterpolator(np.log(kl), np.log(tv))
 
@@ -90,10 +94,10 @@ def max_tv(kl: ArrayLike, bound: str = "sharp") -> Any:
     elif bound == "local":
         found = np.minimum(np.sqrt(divergence / np.pi), 1.0)
     elif bound == "sharp":
-        clipped = np.clip(divergence, 1e-4, 300.0)
+        clipped = np.clip(divergence, SMALL, LARGE)
         found = np.exp(_inverse_curve()(np.log(clipped)))
-        # below, the curve is Pinsker's to a relative KL/9
-        found = np.where(divergence < 1e-4, np.sqrt(divergence / 2), np.minimum(found, 1.0))
+        found = np.where(divergence < SMALL, np.sqrt(divergence / 2), found)
+        found = np.where(divergence > LARGE, -np.expm1(-divergence), found)
     else:
         raise ValueError(f"bound must be one of {', '.join(BOUNDS)}, got {bound!r}")
     return found if found.ndim else float(found)
@@ -130,5 +134,7 @@ def kl_threshold(delta: float, bound: str = "pinsker") -> float:
         raise ValueError(f"bound must be one of {', '.join(BOUNDS)}, got {bound!r}")
     if tv < 0.02:
         return 2 * tv**2
-    tau = brentq(lambda t: float(sharp_curve(t)[0]) - tv, 1e-2, 340.0, xtol=1e-13)
+    if -np.log1p(-tv) > LARGE:
+        return float(-np.log1p(-tv))
+    tau = brentq(lambda t: float(sharp_curve(t)[0]) - tv, 1e-2, 40.0, xtol=1e-13)
     return float(sharp_curve(tau)[1])

@@ -38,7 +38,7 @@ class PNResult:
     n_required : float
         The n at which the two terms equal the threshold.
     trust_ratio : float
-        |A₂|/(A₁n).
+        ``|A₂|/(A₁n)``.
     warnings : tuple of str
         What speaks against the answer.
     expansion : RiskExpansion

@@ -86,7 +86,7 @@ class RiskExpansion:
         return (self.A1 + float(np.sqrt(discriminant))) / (2 * C)
 
     def trust_ratio(self, n: Any) -> Any:
-        """|A₂|/(A₁ n): second term over first. Above ½ the expansion is not yet to be trusted."""
+        """Second term over first, ``|A₂|/(A₁n)``. Above ½ the expansion is not yet to be trusted."""
         return abs(self.A2) / (self.A1 * _sizes(n))
 
 

@@ -13,6 +13,7 @@ from loglik.information.pn_criterion.expansion import moments
 
 Sampler = Callable[[int, int, np.random.Generator], Floats]  # (n, reps, rng) -> mean statistics (reps, p)
 CELLS = 8_000_000  # counts held at a time
+BATCH = 5000  # fits held at a time
 
 
 class Population:
@@ -74,13 +75,14 @@ def refit(
     theta = np.asarray(theta_star, dtype=float)
     _, eta, G = family._at(theta)
     etas = np.asarray(sampler(int(n), int(reps), rng), dtype=float)
-    found = family.fit_batch(etas, theta)
-    kept: NDArray[np.bool_] = np.asarray(found.converged)
+    parts = [family.fit_batch(etas[a : a + BATCH], theta) for a in range(0, len(etas), BATCH)]
+    kept: NDArray[np.bool_] = np.concatenate([np.asarray(part.converged) for part in parts])
     if not kept.any():
         raise MLENotFound(f"none of {reps} samples of n = {n} has an MLE: take a larger n or a smaller model")
-    etas, thetas = etas[kept], found.theta[kept]
+    etas, thetas = etas[kept], np.concatenate([part.theta for part in parts])[kept]
     delta = etas - eta
-    kl = family.log_partitions(thetas) - family.log_partitions(theta[None]) - (thetas - theta) @ eta
+    psi = np.concatenate([family.log_partitions(thetas[a : a + BATCH]) for a in range(0, len(thetas), BATCH)])
+    kl = psi - family.log_partitions(theta[None]) - (thetas - theta) @ eta
     quadratic = 0.5 * np.einsum("rp,rp->r", delta, np.linalg.solve(G, delta.T).T)
     linear = np.einsum("rp,rp->r", delta, thetas)
     return Refits(int(n), etas, thetas, np.maximum(kl, 0), quadratic, linear, float(1 - kept.mean()))

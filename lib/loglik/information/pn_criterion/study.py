@@ -43,7 +43,7 @@ def expansion_study(
     -------
     DataFrame
         model, right, p, n, dropped; risk, risk_se (control variate), plain, plain_se (none), first, second (the
-        expansion to one and two terms), naive (p/2n), ratio (|A₂|/(A₁n)), A1, A2; optimism, optimism_se,
+        expansion to one and two terms), naive (p/2n), ratio (``|A₂|/(A₁n)``), A1, A2; optimism, optimism_se,
         optimism_first, optimism_second.
     """
     jobs = [(s, n) for s in settings for n in _some(s.ns, n_sizes)]
@@ -201,7 +201,7 @@ def chain_study(order: int, degree: int, chains: int, sweeps: int, rng: np.rando
     Returns
     -------
     DataFrame
-        model, label, exact, chains, se, z, stationarity (largest |model mean − sample mean| in standard errors of
+        model, label, exact, chains, se, z, stationarity (distance of model and sample mean in standard errors of
         independent draws).
     """
     table = datasets.load_wine()

@@ -219,7 +219,7 @@ def check_assumptions(sample: Sample, table: pd.DataFrame, delta: float) -> pd.D
         Check(
             "tails are light enough for moments of order six",
             f"A₁ is {heavy:.2f} times p/2 in the largest model",
-            bool(abs(heavy - 1) < 0.35),
+            bool(abs(heavy - 1) < 0.2),
             "plug-in moments of heavy tails are biased downwards: transform the columns, or add a margin",
         ),
         Check(
