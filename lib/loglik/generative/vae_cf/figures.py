@@ -204,6 +204,8 @@ def costs(table: pd.DataFrame) -> None:
     ):
         ax.plot(table[column], places, "o", color=_COLOURS[0])
         ax.set(xscale="log", xlabel=label)
+        ax.xaxis.set_minor_formatter(NullFormatter())
+        ax.set_xlim(float(table[column].min()) / 3, float(table[column].max()) * 3)
     axes[0].set_yticks(places, table.index)
 
 
