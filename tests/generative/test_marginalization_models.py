@@ -15,7 +15,16 @@ from hypothesis import strategies as st
 from scipy.special import logsumexp
 
 from loglik.generative import marginalization_models as mam
-from loglik.generative.marginalization_models import data, energy, ising, likelihood, mle, study, workflow
+from loglik.generative.marginalization_models import (
+    data,
+    energy,
+    full_data,
+    ising,
+    likelihood,
+    mle,
+    study,
+    workflow,
+)
 from loglik.generative.marginalization_models.ising import enumerate_states
 
 
@@ -431,3 +440,23 @@ def test_gaps_of_a_table_are_filled_and_checked():
     answers = workflow.answer(model, emptied, ["vote=Dole | PID=3", "vote=Clinton | PID=3"])
     assert answers["chain rule"].sum() > 0
     assert set(workflow.check_assumptions(model, emptied, generator()).holds) <= {"yes", "NO"}
+
+
+def test_text8_is_cut_into_windows(tmp_path):
+    path = tmp_path / "text8"
+    path.write_text(" abc zyx q")
+    assert full_data.text8_windows(path, 4).tolist() == [[1, 2, 3, 4], [1, 27, 26, 25]]
+    with pytest.raises(FileNotFoundError, match="english_words"):
+        full_data.text8_windows(tmp_path / "none")
+    path.write_text("Abc!")
+    with pytest.raises(ValueError, match="a–z or space"):
+        full_data.text8_windows(path, 4)
+
+
+def test_all_of_mnist_names_the_offline_alternative(tmp_path, monkeypatch):
+    def absent(name):
+        raise ModuleNotFoundError(name)
+
+    monkeypatch.setattr(full_data, "import_module", absent)
+    with pytest.raises(ImportError, match="mnist_images"):
+        full_data.full_mnist(tmp_path)
