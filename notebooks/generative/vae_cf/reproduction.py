@@ -526,7 +526,7 @@ costs, cost_ratio = study.cost_table(
 )
 costs.rename({"network": "Mult-VAE"}).round(3)
 
-# %% mystnb={"figure": {"caption": "CPU time on one thread, log scale: to train (left) and for a new user (right). One training run each; prediction is the best of several repeats.", "name": "vae-cf-costs"}, "image": {"alt": "Two panels of dots by method. Training the network costs seconds, the linear methods less; at prediction WMF with 200 factors is slowest."}}
+# %% mystnb={"figure": {"caption": "CPU time on one thread, log scale: to train (left) and for a new user (right). One training run each; prediction is the best of several repeats.", "name": "vae-cf-costs"}, "image": {"alt": "Two panels of dots by method. EASE trains fastest, then WMF with 20 factors, the network, and WMF with 200 factors; at prediction EASE and the network are fastest and WMF with 200 factors is slowest."}}
 figures.costs(costs.rename({"network": "Mult-VAE"}))
 
 # %%
