@@ -84,7 +84,8 @@ model = workflow.fit_table(table, seed=chapter.random_state("fit"), **options)
 # %% [markdown]
 # ## Any probability
 # One pass for the event and one for the condition. Beside it the same probability by the chain rule of conditionals
-# (slower, the model's own check), and the share of the rows that fit, where there are enough of them.
+# (slower, the model's own check), and the share of the rows that fit, where there are enough of them. Where one pass
+# and the chain rule differ, the distillation has not converged for that subset: believe the chain rule.
 
 # %%
 asked = questions or workflow.default_questions(table, data)

@@ -83,7 +83,7 @@ def training_curves(curves: pd.DataFrame) -> None:
             )
         ax.set(yscale="log", xlabel="CPU time of training (s)", title=f"{L}×{L} torus")
     axes[0][0].set_ylabel("KL(model ‖ target), nats")
-    axes[0][0].legend(fontsize=9)
+    axes[0][-1].legend(fontsize=9)
 
 
 def step_costs(costs: pd.DataFrame) -> None:
