@@ -267,23 +267,23 @@ def test_backward_indices_have_their_law(cloud, method):
 
 
 def test_rejection_and_exact_agree_and_both_reach_the_truth(line):
-    """400 runs of N = 64: means within 4.5 standard errors of each other and of Kalman plus the known bias."""
+    """100 runs of N = 64: means within 4.5 standard errors of each other and of Kalman plus the known bias."""
     model, y = line
     exact = exact_additive(model, y, "cross")[0]
     found = [
-        paris(model, y, study.cross, 64, key=jax.random.key(i), n_chains=400, method=m)[:, 0]
+        paris(model, y, study.cross, 64, key=jax.random.key(i), n_chains=100, method=m)[:, 0]
         for i, m in enumerate(("exact", "rejection"))
     ]
-    means, errors = [f.mean() for f in found], [f.std() / 20 for f in found]
+    means, errors = [f.mean() for f in found], [f.std() / 10 for f in found]
     assert abs(means[0] - means[1]) < 4.5 * np.hypot(*errors)
-    assert abs(means[0] - exact) < 1.5  # the bias of order 1/N
+    assert abs(means[0] - exact) < 2.5  # the bias of order 1/N
     assert abs(means[0] - exact) < abs(
         paris(model, y, study.cross, 6, key=jax.random.key(9), n_chains=200).mean() - exact
     )
 
 
-@settings(max_examples=40, deadline=None)
-@given(st.integers(1, 200), st.integers(0, 2**31 - 1))
+@settings(max_examples=25, deadline=None)
+@given(st.sampled_from([1, 2, 63, 64, 65, 200]), st.integers(0, 2**31 - 1))  # few sizes: each compiles anew
 def test_cumulative_sums_and_inverse_cdf(n, seed):
     rng = np.random.default_rng(seed)
     w = rng.exponential(size=n) * (rng.random(n) < 0.7) + (np.arange(n) == 0)

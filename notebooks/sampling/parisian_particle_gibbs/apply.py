@@ -55,7 +55,7 @@ pd.set_option("display.max_colwidth", None)
 # %% tags=["hide-input"]
 cfg = chapter.settings(
     smoke=dict(n_iter=6, n_chains=2, n_sweeps=8, smoothers=4, differences=False),
-    book=dict(n_iter=400, n_chains=4, n_sweeps=60, smoothers=20, differences=True),
+    book=dict(n_iter=300, n_chains=4, n_sweeps=60, smoothers=20, differences=True),
     full=dict(n_iter=5000, n_chains=16, n_sweeps=200, smoothers=64, differences=True),
     n_iter=n_iter,
     n_chains=n_chains,

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import matplotlib.dates as mdates
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 from loglik.sampling.parisian_particle_gibbs.kernel import Cloud
@@ -82,6 +83,7 @@ def bias_by_sweep(errors: Mapping[str, Floats], fits: Mapping[str, Contraction])
         ylabel="|bias| of the smoothed sum",
         ylim=(floor, None),
     )
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend()
 
 
@@ -102,11 +104,13 @@ def budget(table: pd.DataFrame) -> None:
 
 def kernel_pictures(kernels: Mapping[str, Floats], labels: Sequence[str]) -> None:
     """Transition matrices of one sweep between all paths of a finite model."""
-    _, axes = plt.subplots(1, len(kernels), figsize=(8, 3.4))
+    _, axes = plt.subplots(1, len(kernels), figsize=(8.4, 4.0))
     for ax, (name, K) in zip(np.atleast_1d(axes), kernels.items(), strict=True):
         sns.heatmap(K, ax=ax, cmap="viridis", vmin=0, vmax=1, square=True, xticklabels=labels, yticklabels=labels,
                     cbar=ax is np.atleast_1d(axes)[-1], cbar_kws={"label": "probability"})  # fmt: skip
         ax.set(title=name, xlabel="new path")
+        ax.tick_params(axis="x", rotation=90)
+        ax.tick_params(axis="y", rotation=0)
     np.atleast_1d(axes)[0].set_ylabel("pinned path")
 
 
@@ -184,6 +188,14 @@ def mean_field(time: Floats, exact: tuple[Floats, Floats], learned: tuple[Floats
     axes[1].set(xlabel="time t (steps)", ylabel="error of the\nvariance (%)")
 
 
+def _dates(ax: Any, index: pd.Index) -> None:
+    """Few short labels where the index holds dates."""
+    if isinstance(index, pd.DatetimeIndex):
+        locator = mdates.AutoDateLocator(maxticks=8)
+        ax.xaxis.set_major_locator(locator)
+        ax.xaxis.set_major_formatter(mdates.ConciseDateFormatter(locator))
+
+
 def smoothed(table: pd.DataFrame, y: Floats, *, state_name: str, show_y: bool) -> None:
     """Smoothed state with its band over the reader's index."""
     _, ax = plt.subplots(figsize=(7.6, 3.8))
@@ -193,6 +205,7 @@ def smoothed(table: pd.DataFrame, y: Floats, *, state_name: str, show_y: bool) -
     ax.plot(table.index, values, ".", color=GREY, ms=3, rasterized=len(values) > 500, zorder=0,
             label="data" if show_y else "|data − mean|")  # fmt: skip
     ax.set(xlabel=table.index.name or "row", ylabel=state_name)
+    _dates(ax, table.index)
     ax.legend(ncols=3)
 
 
@@ -216,3 +229,4 @@ def diagnostics(index: pd.Index, ess: Floats, renewed: Floats, n_particles: int)
     axes[0].set(ylabel="effective\nsample size", ylim=(0, None))
     axes[1].plot(index, renewed, color=ORANGE, lw=0.9)
     axes[1].set(ylabel="share of\npaths renewed", ylim=(0, 1), xlabel=index.name or "row")
+    _dates(axes[1], index)

@@ -83,7 +83,7 @@ def make_task(series: pd.Series, model: str) -> Task:
 def _volatility(y: Floats) -> Task:
     start = np.array([np.log(y.var()), 0.8, -0.8])
     return Task(
-        "stochastic_volatility", y, volatility_model, start, np.array([3.0, 6.0, 12.0]), ("mu", "phi", "sigma"),
+        "stochastic_volatility", y, volatility_model, start, np.array([2.0, 4.0, 8.0]), ("mu", "phi", "sigma"),
         volatility_parameters, clip_volatility, "volatility (standard deviation)", lambda x: np.exp(x / 2),
     )  # fmt: skip
 
