@@ -219,7 +219,7 @@ def chain_study(order: int, degree: int, chains: int, sweeps: int, rng: np.rando
     rows = []
     for name, family, x, exact, many in cases:
         stats = family.suff_stat(x)
-        wanted = risk_coefficients_autodiff(exact, projection(exact, stats.mean(0)), stats)
+        wanted = risk_coefficients(exact.quadrature(projection(exact, stats.mean(0))), (stats, None))
         fitted = family.fit(stats.mean(0), rng=rng, chains=many)
         draws, _ = family.draws(fitted.theta, rng, chains=many, sweeps=sweeps)
         found = risk_coefficients((draws, None), (stats, None), method="tensor")
