@@ -181,7 +181,7 @@ def recovery(tables: Mapping[str, pd.DataFrame]) -> None:
         ax.set_xlabel("separation / threshold")
     for line in axes:
         line[0].set_ylabel("rate of exact recovery")
-    axes.flat[len(tables) - 1].legend(loc="upper left", fontsize="small")
+    axes.flat[len(tables) - 1].legend(loc="lower right", fontsize="small")
     for ax in axes.flat[len(tables) :]:
         ax.set_visible(False)
 
@@ -259,9 +259,9 @@ def effort(table: pd.DataFrame) -> None:
     axes[0].set(ylabel="error of EM, same start,\nminus that of iLA-SDP (share)")
     softness = wide["softness"].mean().clip(lower=0)
     axes[1].plot(softness.index, softness, "s-", color=_C[1], ms=6)
-    axes[1].set(ylabel="softness: mean of\n1 − largest mass, last round", ylim=(0, None))
+    axes[1].set(ylabel="softness: mean of\n1 − largest mass, last soft round", ylim=(0, None))
     for ax in axes:
-        ax.set(xscale="log", xlabel="solver iterations in each round")
+        ax.set(xscale="log", xlabel="solver iterations in each soft round")
         _plain_ticks(ax.xaxis, sorted(table["iterations"].unique()))
 
 

@@ -198,45 +198,38 @@ def start_study(
 
 
 def effort_study(
-    design: Design,
-    iterations: Sequence[int],
-    n_sets: int,
-    *,
-    rounds: int = 10,
-    reg: float = 0.1,
-    seed: Seed = 0,
+    design: Design, lengths: Sequence[int], n_sets: int, *, effort: Effort | None = None, seed: Seed = 0
 ) -> pd.DataFrame:
-    """What a solver that stops early does to the iteration: cold solves of a fixed length in every round.
+    """The soft start with solves of another length: what stopping the solver early does to the iteration.
 
     Returns
     -------
     DataFrame
-        Columns iterations, set, error, softness (mean over rows of one minus the largest mass, last round) and
-        em (error of EM from the same Ward start).
+        Columns iterations, set, error, em (error of EM from the same Ward start), softness (mean over rows of one
+        minus the largest mass, at the end of the soft rounds).
     """
+    how, K = effort or Effort(), design.n_clusters
     draw = simulate.stretched_gmm(*design, np.random.default_rng(np.random.SeedSequence(seed)), (n_sets,))
-    K, shape = design.n_clusters, Shape(reg=reg)
     ward = np.stack([baselines.ward_labels(x, K) for x in draw.X])
     em = _errors(
-        [baselines.em_from_labels(x, w, reg=reg) for x, w in zip(draw.X, ward, strict=True)], draw.labels
+        [baselines.em_from_labels(x, w, reg=how.reg) for x, w in zip(draw.X, ward, strict=True)], draw.labels
     )
-    start, parts = start_covariances(draw.X, ward, K, shape), []
-    for length in iterations:
-        found = alternate(
-            draw.X, start, shape, max_outer=rounds, settings=LOOSE._replace(max_iter=length), warm=False
-        )
-        softness = 1 - found.Z.sum(-1).max(1).mean(-1)
-        parts.append(
-            pd.DataFrame(
-                {
-                    "iterations": length,
-                    "set": np.arange(n_sets),
-                    "error": _errors(found.labels, draw.labels),
-                    "softness": softness,
-                    "em": em,
-                }
-            )
-        )
+    start, parts = start_covariances(draw.X, ward, K, how.shape()), []
+    for length in lengths:
+        soft = alternate(
+            draw.X, start, how.shape(), max_outer=how.soft_rounds, warm=False,
+            settings=LOOSE._replace(max_iter=length),
+        )  # fmt: skip
+        settings = LOOSE._replace(max_iter=how.solver_iter)
+        found = alternate(draw.X, soft.covariances, how.shape(), max_outer=how.max_outer, settings=settings)
+        columns = {
+            "iterations": length,
+            "set": np.arange(n_sets),
+            "error": _errors(found.labels, draw.labels),
+            "em": em,
+            "softness": 1 - soft.Z.sum(-1).max(1).mean(-1),
+        }
+        parts.append(pd.DataFrame(columns))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -359,12 +352,14 @@ def scaling_study(
     """
     rows = []
     children = np.random.SeedSequence(seed).spawn(n_sets)
+    settings = Settings(max_iter=400, tol=1e-4, gap_tol=1e-4)
+    solve(np.stack([np.eye(8)] * 3)[None], np.ones(3), 3, settings)  # the first call loads libraries
     for n in progress(list(ns)):
         for b, child in enumerate(children):
             draw = simulate.stretched_gmm(n, 3, 4, 9.0, 3.0, np.random.default_rng(child))
             costs = pairwise_costs(draw.X, draw.covariances)
             start = time.process_time()
-            found = solve(costs[None], np.ones(3), 3, Settings(max_iter=400, tol=1e-4, gap_tol=1e-4))
+            found = solve(costs[None], np.ones(3), 3, settings)
             seconds = time.process_time() - start
             error = misclustering_error(found.labels[0], draw.labels)
             size = 7 * costs.nbytes / 2**30
