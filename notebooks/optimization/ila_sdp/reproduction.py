@@ -478,9 +478,9 @@ chapter.claim(
 
 # %% [markdown]
 # Small sizes pay a fixed price, so the fitted slope is below three. Beyond the figure (the bench, one core of the
-# machine that made this page): 1000 rows take 14 s of CPU, 2000 rows 133 s and 1.3 GB, both to a proof; from the one to
+# machine that made this page): 1000 rows take about 15 s of CPU, 2000 rows 133 s and 1.3 GB, both to a proof; from the one to
 # the other the slope is three. Against SCS, a general conic solver, at the same accuracy of 1e−3, the ratio at
-# n = 60 is 4 to 19 with a median near 6, over six data sets. The rounds after the first profit from the state of the round
+# n = 60 is 3 to 19 with a median near 7, over six data sets. The rounds after the first profit from the state of the round
 # before, though by a quarter rather than the half that we had expected (C10b).
 #
 # ## What stands
