@@ -31,23 +31,12 @@ ESTIMATORS = ("ppg", "paris")
 
 
 class Trace(NamedTuple):
-    """Iterates of a stochastic approximation; chains are independent.
+    """Iterates of a stochastic approximation; chains are independent."""
 
-    Attributes
-    ----------
-    theta : array of shape (chains, n_iter + 1, p)
-    gradients : array of shape (chains, n_iter, p)
-        The noisy gradients, before step and clipping.
-    paths : array of shape (chains, T, d)
-        Last reference path of each chain.
-    cost : int
-        Particles × sweeps of one iteration.
-    """
-
-    theta: Floats
-    gradients: Floats
-    paths: Floats
-    cost: int
+    theta: Floats  # (chains, n_iter + 1, p)
+    gradients: Floats  # (chains, n_iter, p) the noisy gradients, before step and clipping
+    paths: Floats  # (chains, T, d) last reference path of each chain
+    cost: int  # particles × sweeps of one iteration
 
     def average(self, share: float = 0.5) -> Floats:
         """Mean of the last `share` of the iterates, shape (chains, p)."""

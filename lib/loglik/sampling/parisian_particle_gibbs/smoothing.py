@@ -30,31 +30,17 @@ EXACT_UP_TO = 128  # where "auto" turns to rejection: below it one vectorised dr
 
 
 class PPGResult(NamedTuple):
-    """Estimates of the Parisian particle Gibbs sampler; chains are independent.
+    """Estimates of the Parisian particle Gibbs sampler; chains are independent."""
 
-    Attributes
-    ----------
-    initial : array of shape (chains, H)
-        Sweep 0, plain PaRIS, when no `init_path` was given (else NaN). Never part of the roll-out.
-    estimates, path_estimates : arrays of shape (chains, k, H)
-        Conditional sweeps 1 to k: the estimator, and the functional of the sampled path alone.
-    paths : array of shape (chains, T, d) or (chains, k, T, d)
-        Last path of each chain, or all with `keep_paths`.
-    renewed : array of shape (k, T)
-        Share of chains whose path left its reference at time t; small values early in time mean slow mixing.
-    ess : array of shape (T,)
-        Mean effective sample size of the filter.
-    cost : int
-        Particles × sweeps, sweep 0 included.
-    """
-
-    initial: Floats
-    estimates: Floats
-    path_estimates: Floats
-    paths: Floats
-    renewed: Floats
-    ess: Floats
-    cost: int
+    initial: Floats  # (chains, H) sweep 0, plain PaRIS, NaN after an init_path; never part of the roll-out
+    estimates: Floats  # (chains, k, H) estimator of conditional sweeps 1 to k
+    path_estimates: Floats  # (chains, k, H) functional of the sampled path alone
+    paths: Floats  # (chains, T, d) last path of each chain, or (chains, k, T, d) all with keep_paths
+    renewed: (
+        Floats  # (k, T) share of chains whose path left its reference at t; small early in time: slow mixing
+    )
+    ess: Floats  # (T,) mean effective sample size of the filter
+    cost: int  # particles × sweeps, sweep 0 included
 
     def rollout(self, burn_in: int) -> Floats:
         """Mean of sweeps ``burn_in + 1`` to k, shape (chains, H): the paper's roll-out estimator."""
