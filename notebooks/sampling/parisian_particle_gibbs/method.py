@@ -74,7 +74,8 @@ cfg = chapter.settings(
 # Kullback–Leibler divergence.
 #
 # ## PaRIS: one pass, and a bias
-# A particle filter carries $N$ particles $\xi_t^i$ with weights $w_t^i=g_t(\xi_t^i)$. PaRIS gives each of them
+# A particle filter carries $N$ particles $\xi_t^i$ with weights $w_t^i=g_t(\xi_t^i)$. PaRIS
+# {cite:p}`olsson2017efficient` gives each of them
 # a running statistic $\beta_t^i$, its estimate of the sum {eq}`parisian-particle-gibbs-eq-additive` so far. When the
 # filter moves on, every new particle $\xi_{t+1}^i$ asks $M$ times "who may have been my parent?",
 #
@@ -90,7 +91,7 @@ cfg = chapter.settings(
 # average out.
 #
 # ## Pin a path
-# Particle Gibbs has a cure for the bias of particle smoothers. Give index 0 of the crowd to a **reference
+# Particle Gibbs {cite:p}`andrieu2010particle` has a cure for the bias of particle smoothers. Give index 0 of the crowd to a **reference
 # path** $\zeta$: it takes part in everything but is never resampled or moved. Let the crowd choose a new path
 # $\zeta'$ by following the first backward draws home, and pin that one next time.
 #
@@ -157,7 +158,7 @@ figures.sweeps(first, second, y[:, 0])
 # draws. $M$ appears nowhere in it: it changes variance only.
 #
 # From any other start, each sweep forgets its reference at a geometric rate, so the bias of sweep $l$ is at most of order
-# $\kappa^l/N$ with $\kappa<1$ smaller for larger $N$.
+# $\kappa^l/N$ with $\kappa<1$ smaller for larger $N$; the theory is in {cite:t}`cardoso2022particle` and in the paper.
 #
 # ## The code
 # The sweep is a `lax.scan` over time; `vmap` runs chains and replicates side by side. One compiled sweep serves
