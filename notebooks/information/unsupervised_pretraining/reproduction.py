@@ -24,7 +24,7 @@ separation = None  # type: Optional[float] scale of the mixture's centres
 rho: float = 0.1  # share of flipped labels in the mixture
 contrastive_steps = None  # type: Optional[int] Adam steps of the contrastive networks
 digits_splits = None  # type: Optional[int] random splits of the digits
-images: str = "digits"  # digits, or mnist (fetched once; for the profile full)
+images: str = "digits"  # digits, or mnist (fetched once; then take digits_splits of 4 or fewer: memory)
 
 # %% tags=["hide-input", "setup"]
 try:
@@ -66,8 +66,7 @@ cfg = chapter.settings(
     smoke=dict(
         d=20, reps=10, m_grid=[128, 1024, 8192], n_grid=[32, 128, 512], logistic_reps=4, noise_reps=2, noise_ms=[4000, 16_000],
         K=4, separation=0.8, mixture_d=10, mixture_reps=4, mixture_ms=[100, 1000], mixture_ns=[20, 120],
-        cost_ms=[500, 2000], test_rows=3000, n_mc=10_000, contrastive_d=12, contrastive_reps=3,
-        contrastive_ms=[4000, 8000], contrastive_ns=[40, 160], contrastive_steps=60, network_ms=[1000], seeds=2,
+        cost_ms=[500, 2000], test_rows=3000, n_mc=10_000, contrastive_d=12, contrastive_reps=3, contrastive_ms=[4000, 8000], contrastive_ns=[40, 160], contrastive_steps=60, network_ms=[1000], seeds=2,
         digits_splits=2, digits_ns=[20, 50, 300], digits_pairs=1000, digits_steps=20,
     ),
     book=dict(
@@ -76,21 +75,18 @@ cfg = chapter.settings(
         mixture_ms=[60, 125, 250, 500, 1000, 2000, 4000], mixture_ns=[20, 40, 60, 120, 240, 480, 960],
         cost_ms=[500, 1000, 2000, 4000, 8000, 16_000], test_rows=20_000, n_mc=200_000, contrastive_d=30,
         contrastive_reps=60, contrastive_ms=[500, 1000, 2000, 4000, 8000, 16_000],
-        contrastive_ns=[40, 80, 160, 320, 640, 1280, 2560], contrastive_steps=2000, network_ms=[5000, 20_000],
-        seeds=5, digits_splits=16, digits_ns=[20, 50, 100, 300], digits_pairs=10_000, digits_steps=500,
+        contrastive_ns=[40, 80, 160, 320, 640, 1280, 2560], contrastive_steps=2000, network_ms=[5000, 20_000], seeds=5, digits_splits=16, digits_ns=[20, 50, 100, 300], digits_pairs=10_000, digits_steps=500,
     ),
     full=dict(
-        d=1000, reps=1000, m_grid=[2**k for k in range(10, 19)], n_grid=[2**k for k in range(4, 16)],
+        d=200, reps=1000, m_grid=[2**k for k in range(7, 17)], n_grid=[2**k for k in range(4, 15)],
         logistic_reps=400, noise_reps=100, noise_ms=[1000, 4000, 16_000, 64_000, 256_000], K=8, separation=0.6, mixture_d=30, mixture_reps=400,
         mixture_ms=[60, 125, 250, 500, 1000, 2000, 4000, 8000], mixture_ns=[20, 40, 60, 120, 240, 480, 960, 1920],
-        cost_ms=[500, 1000, 2000, 4000, 8000, 16_000, 64_000], test_rows=100_000, n_mc=2_000_000, contrastive_d=30,
+        cost_ms=[500, 1000, 2000, 4000, 8000, 16_000, 64_000], test_rows=100_000, n_mc=500_000, contrastive_d=30,
         contrastive_reps=400, contrastive_ms=[500, 1000, 2000, 4000, 8000, 16_000, 64_000],
         contrastive_ns=[40, 80, 160, 320, 640, 1280, 2560, 5120], contrastive_steps=5000,
-        network_ms=[5000, 20_000, 100_000], seeds=20, digits_splits=50, digits_ns=[20, 50, 100, 300],
-        digits_pairs=100_000, digits_steps=5000,
+        network_ms=[5000, 20_000, 100_000], seeds=20, digits_splits=50, digits_ns=[20, 50, 100, 300], digits_pairs=20_000, digits_steps=5000,
     ),
-    d=d, reps=reps, m_grid=m_grid, n_grid=n_grid, K=K, separation=separation,
-    contrastive_steps=contrastive_steps, digits_splits=digits_splits,
+    d=d, reps=reps, m_grid=m_grid, n_grid=n_grid, K=K, separation=separation, contrastive_steps=contrastive_steps, digits_splits=digits_splits,
 )  # fmt: skip
 r = len(strengths)
 over_reps = "95 % bootstrap over {} replicates".format

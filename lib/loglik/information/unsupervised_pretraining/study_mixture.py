@@ -196,12 +196,17 @@ def representation_study(
         order = match_centers(fitted, mixture.centers)
         matched = np.take_along_axis(fitted, order[..., None], 1)
         off = np.linalg.norm(matched - mixture.centers, axis=-1)
-        r = [responsibilities(cluster_logits(mixture.X, u))[0] for u in matched]
-        tv = [float((np.abs(one - truth).sum(0) / 2 * mixture.weight).mean()) for one in r]
+        tv = [_total_variation(mixture, u, truth) for u in matched]
         names = np.broadcast_to(mixture.labels.astype(float), (reps, K))
         table = _tidy(decide(mixture, matched, names), m=m)
         tables.append(table.assign(tv=tv, parameter=(off**2).sum(1), lost=(off > gaps.min(1) / 2).any(1)))
     return pd.concat(tables, ignore_index=True)
+
+
+def _total_variation(mixture: Mixture, centers: Floats, truth: Floats) -> float:
+    """Mean total variation between the responsibilities of `centers` and the true ones (K, rows)."""
+    r = responsibilities(cluster_logits(mixture.X, centers))[0]
+    return float((np.abs(r - truth).sum(0) / 2 * mixture.weight).mean())
 
 
 def label_study(mixture: Mixture, ns: Sequence[int], reps: int, rng: np.random.Generator) -> pd.DataFrame:
