@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # Your own clusters
+# # iLA-SDP: what does it do for me?
 #
 # Give a table of numbers and a number of clusters; get labels, each cluster's covariance, how stable they are,
 # and a word on whether the method of {cite:t}`zhuang2023likelihood` suits your data. Without a table of your

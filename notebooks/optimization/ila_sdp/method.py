@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # Clusters of different shapes, without centroids
+# # iLA-SDP: what is the idea?
 #
 # K-means wants round clusters of one size, and EM wants a good place to start. {cite:t}`zhuang2023likelihood`
 # ask for neither: they write the exact likelihood of the labels without a centroid, and relax it into a convex

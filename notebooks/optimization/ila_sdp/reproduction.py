@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # Likelihood-adjusted SDP: is it true?
+# # iLA-SDP: is it true?
 #
 # Every claim of {cite:t}`zhuang2023likelihood`, measured: what is exact, when the programme recovers the labels,
 # and whether iterating it beats EM, K-means and their kin. The paper's own tables could not be sourced; the
