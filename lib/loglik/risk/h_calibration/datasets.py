@@ -236,7 +236,7 @@ def load_task(source: str | Path) -> Split:
 def _fetch(name: str) -> str:
     offline = "without a network, pass the path of a downloaded file, or use load_mnist and train_networks"
     try:
-        from huggingface_hub import hf_hub_download  # type: ignore[import-not-found]
+        from huggingface_hub import hf_hub_download
     except ModuleNotFoundError as error:
         raise ConnectionError(
             f"{name} is fetched by huggingface_hub, which isn't installed; {offline}"
