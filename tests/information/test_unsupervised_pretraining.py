@@ -907,6 +907,8 @@ def test_advice_says_each_verdict():
     assert "pays here" in condition.advice(pays, checks)
     assert "At n = 300 it costs" in condition.advice(pays, checks)
     assert "Not met: a condition" in condition.advice(pays, checks)
+    mixed = pd.concat([pays, pays.assign(method="factors + head", verdict="pays")])
+    assert "it costs" not in condition.advice(mixed, checks)  # some method still pays at the largest n
     assert "does not pay" in condition.advice(pays.assign(verdict="costs"), checks)
     assert "clearly" in condition.advice(pays.assign(verdict="can't tell"), checks)
 
@@ -914,7 +916,8 @@ def test_advice_says_each_verdict():
 def test_signal_outside_the_latent_space_is_noticed():
     """y depends on a direction without any factor: adding x must help by far more than its interval."""
     rng = np.random.default_rng(0)
-    B = np.eye(6)[:, :1] * 3
+    B = np.full((6, 1), 1.2)
+    B[5] = 0
     draw = up.simulate_factor(400, B, [1.0], 0.3, rng)
     y = draw.y + 2 * draw.X[:, 5]
     sizes = workflow.Sizes(1, 2, pd.DataFrame(), "common")
@@ -922,6 +925,34 @@ def test_signal_outside_the_latent_space_is_noticed():
     seen = hidden._replace(y=draw.y)
     assert condition.signal_outside(hidden, sizes, 0)["factors + head"].low > 0.2
     assert condition.signal_outside(seen, sizes, 0)["factors + head"].value < 0.05
+
+
+def test_factors_of_a_readers_table_are_scikit_learns():
+    """The same covariance as from all rows, with the mean put back; and no crash on a constant column."""
+    from sklearn.decomposition import FactorAnalysis
+
+    rng = np.random.default_rng(0)
+    draw = up.simulate_factor(800, simulate.orthonormal_loadings(6, (2.0, 1.5), rng), [1, 1], 0.5, rng)
+    X = draw.X + 3.0
+    ours, peer = (
+        workflow.Factors(2).fit(X),
+        FactorAnalysis(2, tol=1e-9, max_iter=3000, svd_method="lapack").fit(X),
+    )
+    np.testing.assert_allclose(ours.get_covariance(), peer.get_covariance(), atol=0.1)
+    assert ours.score(X) == pytest.approx(peer.score(X), abs=1e-3)
+    constant = np.column_stack([X, np.zeros(len(X))])
+    assert np.isfinite(workflow.Factors(2).fit(constant).transform(constant)).all()
+
+
+def test_smallest_size_within_a_standard_error_is_taken():
+    base = np.random.default_rng(0).normal(size=200)
+    levels = {
+        ("factors", 1): base - 1,
+        ("factors", 3): base + 1e-3 * (-1) ** np.arange(200),
+        ("factors", 8): base,
+    }
+    assert workflow._smallest(levels, "factors") == 3
+    assert workflow._smallest(levels, "clusters") == 1
 
 
 def test_scaler_leaves_constant_columns_at_zero():

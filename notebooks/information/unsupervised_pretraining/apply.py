@@ -80,7 +80,8 @@ pd.Series(
 
 # %% [markdown]
 # ## How large a latent model?
-# Sizes are chosen by the likelihood of held-out rows: that is phase one, and it needs no labels. Two lines for
+# Sizes are chosen by the likelihood of held-out rows, the smallest within a standard error of the best: that
+# is phase one, and it needs no labels. Factors have a noise variance of their own for each column. Two lines for
 # scale: independent columns (a latent model below that is useless) and one normal with full covariance. The
 # two curves can't be compared with each other: the mixture works on up to 20 principal components.
 

@@ -15,8 +15,7 @@ from sklearn.model_selection import KFold, cross_val_predict, cross_val_score
 from sklearn.pipeline import make_pipeline
 
 from loglik.information.unsupervised_pretraining.checks import Floats
-from loglik.information.unsupervised_pretraining.factor import FactorPretrainer
-from loglik.information.unsupervised_pretraining.workflow import RIDGES, Scaler, Sizes, Table, models
+from loglik.information.unsupervised_pretraining.workflow import RIDGES, Factors, Scaler, Sizes, Table, models
 from loglik.stats.intervals import Estimate, mean
 
 
@@ -56,9 +55,10 @@ def signal_outside(table: Table, sizes: Sizes, random_state: int, repeats: int =
 
 
 def weakest_factor(X: Floats, sizes: Sizes) -> float:
-    """λ of the weakest fitted factor, in units of the noise variance."""
-    fit = FactorPretrainer(sizes.factors, None).fit(Scaler(sizes.scaling).fit(X).transform(X))
-    return float(fit.eigenvalues_[sizes.factors - 1] / fit.noise_variance_ - 1)
+    """λ of the weakest fitted factor: smallest eigenvalue of B'Ψ⁻¹B."""
+    fit = Factors(sizes.factors).fit(Scaler(sizes.scaling).fit(X).transform(X))
+    scaled = fit.components_ / np.sqrt(fit.noise_variance_)
+    return float(np.linalg.eigvalsh(scaled @ scaled.T)[0])
 
 
 def same_rows(table: Table, random_state: int) -> float:
@@ -155,7 +155,7 @@ def advice(found: pd.DataFrame, checks: pd.DataFrame) -> str:
     else:
         text = "No two-phase method is clearly better than supervised learning at any of these label counts."
     late = costs[costs["n"] == found["n"].max()]
-    if len(pays) and len(late):
+    if len(pays) and len(late) and pays["n"].max() < found["n"].max():
         text += f" At n = {found['n'].max()} it costs ({', '.join(late['method'])}): use the supervised method there."
     if failed:
         text += " Not met: " + "; ".join(failed) + "."

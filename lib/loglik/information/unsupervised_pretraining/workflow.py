@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.covariance import LedoitWolf
+from sklearn.decomposition import FactorAnalysis
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.model_selection import GridSearchCV, KFold
@@ -19,7 +20,6 @@ from sklearn.svm import SVC, SVR
 from loglik.information.unsupervised_pretraining.checks import Floats
 from loglik.information.unsupervised_pretraining.datasets import load_images
 from loglik.information.unsupervised_pretraining.estimator import TwoPhase
-from loglik.information.unsupervised_pretraining.factor import FactorPretrainer
 from loglik.information.unsupervised_pretraining.mixture import ClusterMajority
 from loglik.information.unsupervised_pretraining.study_digits import mixture_pipeline
 from loglik.stats.intervals import Estimate, mean
@@ -28,7 +28,7 @@ FACTORS, MIXTURE = "factors + head", "mixture + head"
 LINEAR, SVM = "linear, tuned", "support vectors, tuned"
 TWO_PHASE, SUPERVISED = (FACTORS, MIXTURE), (LINEAR, SVM)
 KINDS, SCALINGS = ("classification", "regression"), ("each", "common")
-FLOOR = 0.01  # least variance of a scaled column in the model without latent variable
+FLOOR = 0.01  # least noise variance of a scaled column
 FEW_VALUES = 20  # whole-number targets with at most so many values are classes
 RIDGES = np.geomspace(1e-3, 1e3, 13)
 
@@ -64,6 +64,33 @@ class Scaler(TransformerMixin, BaseEstimator):
     def transform(self, X: Any) -> Floats:
         """Scaled columns."""
         return np.asarray((np.asarray(X, dtype=float) - self.mean_) / self.scale_)
+
+
+class Factors(FactorAnalysis):
+    """scikit-learn's factor analysis, each column with its own noise variance, of at least 1 % of a scaled column.
+
+    It starts at the classical noise variances 1/(S⁻¹)ⱼⱼ; from the default start it can stop near a saddle point.
+    The likelihood sees rows through their second moments only, so 2d rows that have them stand in for many.
+    """
+
+    noise_variance_: Floats
+
+    def __init__(self, n_components: int = 1) -> None:
+        super().__init__(n_components, tol=1e-3, max_iter=300, svd_method="lapack")
+
+    def fit(self, X: Any, y: Any = None) -> Factors:
+        """Fit on unlabelled rows X (m, d)."""
+        rows = np.asarray(X, dtype=float)
+        d = rows.shape[1]
+        S = np.cov(rows.T, ddof=0) + 1e-8 * np.eye(d)
+        self.noise_variance_init = 1 / np.diag(np.linalg.inv(S + FLOOR * np.eye(d)))
+        half = np.sqrt(d) * np.linalg.cholesky(S).T
+        with warnings.catch_warnings():  # a capped fit is judged by held-out likelihood like any other
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            super().fit(np.concatenate([half, -half]))
+        self.mean_ = rows.mean(0)
+        self.noise_variance_ = np.maximum(self.noise_variance_, FLOOR)
+        return self
 
 
 class Sizes(NamedTuple):
@@ -172,7 +199,9 @@ def label_counts(table: Table, counts: Sequence[int] | None, test_share: float) 
 
 
 def choose_sizes(X: Floats, random_state: int, largest: int = 30, scaling: str = "each") -> Sizes:
-    """Numbers of factors and of clusters with the best held-out likelihood (half of the rows fit, half judge).
+    """Numbers of factors and of clusters by held-out likelihood (half of the rows fit, half judge).
+
+    The smallest size within one standard error of the best is taken.
 
     Beside them, `curve` has a single normal with full (shrunk) covariance and one with none, for scale.
     """
@@ -183,22 +212,33 @@ def choose_sizes(X: Floats, random_state: int, largest: int = 30, scaling: str =
     fit, held = scaled[: len(X) // 2], scaled[len(X) // 2 :]
     d = X.shape[1]
     components = principal_components(d, len(fit))
-    found: list[tuple[str, int, float]] = [
-        ("factors", k, FactorPretrainer(k, None).fit(fit).score(held))
+    levels: dict[tuple[str, int], Floats] = {
+        ("factors", k): Factors(k).fit(fit).score_samples(held)
         for k in (1, 2, 3, 5, 8, 12, 20, 30)
-        if k <= min(largest, d - 1)
-    ]
-    found += [
-        ("clusters", K, float(mixture_pipeline(K, components, random_state).fit(fit).score(held)))
-        for K in (1, 2, 5, 10, 20, 30)
-        if largest >= K and len(fit) >= 5 * K
-    ]
+        if k <= min(largest, max(d // 2, 1))
+    }
+    for K in (1, 2, 5, 10, 20, 30):
+        if largest >= K and len(fit) >= 5 * K:
+            mixture = mixture_pipeline(K, components, random_state).fit(fit)
+            levels["clusters", K] = np.asarray(mixture.score_samples(held))
+    found = [(*name, float(level.mean())) for name, level in levels.items()]
     found.append(("no latent variable", 0, _independent(fit, held)))
     found.append(("full covariance", d, float(LedoitWolf().fit(fit).score(held))))
     curve = pd.DataFrame(found, columns=["model", "size", "log_likelihood"])
-    latent = curve[curve["model"].isin(("factors", "clusters"))].sort_values("log_likelihood")
-    best = latent.groupby("model")["size"].last().to_dict()
-    return Sizes(int(best["factors"]), max(int(best.get("clusters", 2)), 2), curve, scaling)
+    return Sizes(_smallest(levels, "factors"), max(_smallest(levels, "clusters"), 2), curve, scaling)
+
+
+def _smallest(levels: dict[tuple[str, int], Floats], model: str) -> int:
+    """The smallest size whose held-out log-likelihood is within a standard error of the best (row by row)."""
+    sizes = {size: level for (name, size), level in levels.items() if name == model}
+    if not sizes:
+        return 1
+    best = max(sizes.values(), key=lambda level: float(level.mean()))
+    for size, level in sorted(sizes.items(), key=lambda item: item[0]):
+        short = best - level
+        if short.mean() <= short.std() / np.sqrt(len(short)):
+            return size
+    return max(sizes)
 
 
 def _independent(fit: Floats, held: Floats) -> float:
@@ -217,7 +257,7 @@ def models(
     kind: str, sizes: Sizes, d: int, rows: int, random_state: int
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """(two-phase estimators, supervised estimators), all unfitted; scaling is part of each."""
-    factors = make_pipeline(Scaler(sizes.scaling), FactorPretrainer(sizes.factors, None))
+    factors = make_pipeline(Scaler(sizes.scaling), Factors(sizes.factors))
     mixture = make_pipeline(
         Scaler(sizes.scaling), mixture_pipeline(sizes.clusters, principal_components(d, rows), random_state)
     )
