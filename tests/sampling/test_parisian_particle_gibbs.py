@@ -12,6 +12,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import matplotlib.pyplot as plt
 import numpy as np
 import numpyro.distributions as dist
 import pandas as pd
@@ -34,6 +35,7 @@ from loglik.sampling.parisian_particle_gibbs import (
     datasets,
     enumerate_sweep,
     exact_additive,
+    figures,
     kalman_loglik,
     kalman_smoother,
     kernel,
@@ -665,6 +667,43 @@ def test_series_are_read_and_refused(tmp_path):
         workflow.make_task(nile, "arma")
     with pytest.raises(ValueError, match="constant"):
         workflow.make_task(nile * 0, "local_level")
+
+
+OWN = """
+import jax.numpy as jnp
+import numpyro.distributions as dist
+theta0, names = [-1.0], ["log sd"]
+def initial(theta): return dist.Normal(0.0, 2.0)
+def transition(theta, t, x): return dist.Normal(x, jnp.exp(theta[0]))
+def emission(theta, t, x): return dist.Poisson(jnp.exp(x))
+"""
+
+
+def test_a_readers_own_file_goes_the_whole_way(tmp_path):
+    """Counts, a numpyro model of one parameter, learning, smoothing, checks and the figure: shapes and sense."""
+    file = tmp_path / "counts.py"
+    file.write_text("theta0 = [0.0]", encoding="utf-8")
+    series = pd.Series(np.random.default_rng(0).poisson(3.0, 12), name="n")
+    with pytest.raises(ValueError, match="lacks initial, transition, emission"):
+        workflow.make_task(series, str(file))
+    file.write_text(OWN, encoding="utf-8")
+    task = workflow.make_task(series, str(file))
+    key = jax.random.key(0)
+    trace = score_ascent(task.model_fn, task.theta0, task.y, n_particles=6, n_iter=5, n_chains=2, key=key)
+    smooth = workflow.smooth_paths(
+        task, trace.average().mean(0), n_particles=6, n_sweeps=4, n_chains=3, key=key, progress=iter
+    )
+    states = workflow.smoothed_states(task, smooth, series.index, 1)
+    assert (states["5 %"] <= states["median"]).all()
+    assert np.abs(states["median"] - np.log(3.0)).max() < 2
+    checks = workflow.check_assumptions(task, trace, smooth, np.zeros(1), np.ones(1), 1, key)
+    assert len(checks) == 8
+    table = workflow.parameter_table(task, trace, np.eye(1))
+    assert (
+        table.loc["log sd", "95 % low"] < table.loc["log sd", "estimate"] < table.loc["log sd", "95 % high"]
+    )
+    figures.learning({"PPG": trace.theta}, np.array([np.nan]), task.names)
+    plt.close("all")
 
 
 def test_examples_in_docstrings_hold():

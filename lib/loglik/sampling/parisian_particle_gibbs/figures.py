@@ -130,7 +130,8 @@ def tail_curves(table: pd.DataFrame) -> None:
 
 def learning(traces: Mapping[str, Floats], target: Floats, names: Sequence[str]) -> None:
     """Parameter trajectories of all chains (mean and range of 80 %) with the exact maximum."""
-    _, axes = plt.subplots(1, len(names), figsize=(8.4, 3.2))
+    _, grid = plt.subplots(1, len(names), figsize=(max(5.0, 2.8 * len(names)), 3.2), squeeze=False)
+    axes = grid[0]
     for j, ax in enumerate(axes):
         for (name, theta), colour in zip(traces.items(), (BLUE, ORANGE, GREEN), strict=False):
             low, middle, high = np.quantile(theta[..., j], (0.1, 0.5, 0.9), axis=0)
