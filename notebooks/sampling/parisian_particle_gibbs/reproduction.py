@@ -590,7 +590,7 @@ volatility = {
     for name, how in sizes
 }  # fmt: skip
 
-# %% mystnb={"figure": {"caption": "Learned volatility of volatility on GBP/USD. Line: mean of the independent runs; band: their range.", "name": "parisian-particle-gibbs-volatility"}, "image": {"alt": "The two PPG curves, with few and with many particles, end together; PaRIS's curves end lower, the one with fewer particles lowest."}}
+# %% mystnb={"figure": {"caption": "Learned volatility of volatility on GBP/USD. Line: mean of the independent runs; band: their range.", "name": "parisian-particle-gibbs-volatility"}, "image": {"alt": "The two PPG curves, with few and with many particles, end together; the curve of PaRIS stays far below."}}
 figures.volatility_runs(
     {name: np.exp(t.theta[..., 2]) for name, t in volatility.items()}, "σ (per day, log variance)"
 )
