@@ -31,6 +31,7 @@ from loglik.sampling.parisian_particle_gibbs import (
     Pair,
     StateSpaceModel,
     StochasticVolatility,
+    compiling,
     conditional_paris,
     datasets,
     enumerate_sweep,
@@ -140,7 +141,7 @@ def raw_sweep(zeta, key):
         )
         return out.estimate, out.path
 
-    fast = jax.jit(jax.vmap(one), compiler_options={"xla_backend_optimization_level": 0})
+    fast = jax.jit(jax.vmap(one), compiler_options=compiling.effort(0))
     estimate, path = fast(jax.random.split(key, len(zeta)), jnp.asarray(zeta, jnp.float32))
     return np.asarray(estimate, float), np.asarray(path, float)
 
@@ -344,7 +345,7 @@ def test_score_is_the_slope_of_the_log_likelihood(plane):
             assert (ends[0] - ends[1]) / 2e-5 == pytest.approx(wanted, rel=1e-5, abs=1e-6), field.name
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(jax.jit, static_argnums=0, compiler_options=compiling.effort(0))
 def two_scores(model_fn, theta, path, y):
     """Along one path: each step differentiated, and the gradient of the complete likelihood at the statistics."""
     by_step = kernel.path_terms(score_functional(model_fn), path, y, theta).sum(0)

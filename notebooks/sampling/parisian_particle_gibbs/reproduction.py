@@ -51,20 +51,20 @@ chapter = Chapter("sampling/parisian_particle_gibbs/reproduction", profile=profi
 # %% tags=["hide-input"]
 cfg = chapter.settings(
     smoke=dict(
-        n_rep=40, n_sweeps=5, burn_in=2, paris_ns=[5, 10], few=40, dear=40, equal=10, ns=[5, 10], flat_ns=[5, 10], flat_rep=40, two=5, backward=[2],
+        n_rep=40, n_sweeps=5, burn_in=2, paris_ns=[5, 10], few=40, dear=40, equal=10, ns=[5, 10], flat_T=50, flat_ns=[5, 10], flat_rep=40, two=5, backward=[2],
         stationary_sweeps=4, baselines=[], big=dict(T=20, n=10, k=3, burn_in=1, paris=10, method="exact", reps=(10, 10)),
         chaos=dict(T=20, n=10, k=3, burn_in=1, paris=10, method="exact", reps=(10, 10), long=(10, 6, 10)), sa_iters=12, sa_chains=4, datasets=1,
         nile=(10, 20), sv_iters=4, sv_chains=2, sv=(8,), sv_paris=(16,), sv_rows=60, msc_iters=20, kernels=(2,),
     ),
     book=dict(
-        n_rep=4000, n_sweeps=19, burn_in=9, paris_ns=[10, 20, 40, 64], few=1000, dear=400, equal=200, ns=[5, 10, 20], flat_ns=[80, 160, 320], flat_rep=1500,
+        n_rep=4000, n_sweeps=19, burn_in=9, paris_ns=[10, 20, 40, 64], few=1000, dear=400, equal=200, ns=[5, 10, 20], flat_T=10, flat_ns=[80, 160, 320], flat_rep=1500,
         two=2, backward=[2, 1, 5], stationary_sweeps=64, baselines=["expectation", "genealogy"],
         big=dict(T=200, n=25, k=15, burn_in=7, paris=400, method="exact", reps=(24, 240)),
         chaos=dict(T=50, n=16, k=19, burn_in=9, paris=320, method="exact", reps=(60, 600), long=(64, 40, 40)), sa_iters=400, sa_chains=20, datasets=3,
         nile=(5, 10), sv_iters=500, sv_chains=3, sv=(8, 32), sv_paris=(16,), sv_rows=750, msc_iters=1500, kernels=(2, 3),
     ),
     full=dict(
-        n_rep=10_000, n_sweeps=39, burn_in=19, paris_ns=[10, 20, 40, 64], few=10_000, dear=10_000, equal=400, ns=[5, 10, 20], flat_ns=[80, 160, 320, 640], flat_rep=10_000,
+        n_rep=10_000, n_sweeps=39, burn_in=19, paris_ns=[10, 20, 40, 64], few=10_000, dear=10_000, equal=400, ns=[5, 10, 20], flat_T=10, flat_ns=[80, 160, 320, 640], flat_rep=10_000,
         two=2, backward=[2, 1, 5], stationary_sweeps=128, baselines=["expectation", "genealogy"],
         big=dict(T=1000, n=100, k=99, burn_in=49, paris=10_000, method="auto", reps=(20, 100)),
         chaos=dict(T=1000, n=64, k=199, burn_in=99, paris=12_800, method="auto", reps=(100, 400), long=(512, 400, 100)), sa_iters=2000, sa_chains=100,
@@ -248,7 +248,7 @@ chapter.claim(
 
 # %%
 flat = ppgs.LinearGaussianModel.scalar(0.9, 0.6, 1.0)
-_, y_flat = ppgs.simulate(flat, 10, chapter.key("flat series"))
+_, y_flat = ppgs.simulate(flat, cfg.flat_T, chapter.key("flat series"))
 exact_flat = ppgs.exact_additive(flat, y_flat, "cross")[0]
 flat_starts = ppgs.posterior_paths(flat, y_flat, cfg.flat_rep, chapter.rng("flat starts"))
 short = {
