@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 
 from loglik.press import contract, pairs, project, records
 from loglik.press import files as press_files
@@ -59,6 +60,17 @@ def test_a_scaffold_is_tidy_in_every_place(small):
             text=True,
         )
         assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_a_scaffold_lists_its_parts_api_page_once(small):
+    """Also where the part had an API page before it had a chapter."""
+    api = small.root / "book" / "api_causal.md"
+    api.write_text("# API: causality\n")
+    toc = small.root / "_toc.yml"
+    reference = [{"caption": "Reference", "chapters": [{"file": "book/api_causal"}]}]
+    toc.write_text(yaml.safe_dump(yaml.safe_load(toc.read_text()) | {"parts": reference}))
+    small.add("causal/many_authors")
+    assert toc.read_text().count("book/api_causal") == 1
 
 
 @pytest.fixture

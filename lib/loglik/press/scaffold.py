@@ -191,7 +191,9 @@ def _into_contents(project: Project, part: str, paper: str) -> Path:
 
 
 def _insert_in_order(pages: list[dict[str, Any]], page: dict[str, Any], order: list[str]) -> None:
-    """Put a page behind those that come before it in `order`; pages that aren't in it stay where they are."""
+    """Put a page behind those that come before it in `order`, unless it is there; other pages stay put."""
+    if page in pages:
+        return
     place = order.index(page["file"])
     pages.insert(sum(p["file"] in order and order.index(p["file"]) < place for p in pages), page)
 
