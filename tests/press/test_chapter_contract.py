@@ -67,7 +67,8 @@ def test_a_scaffold_lists_its_parts_api_page_once(small):
     api = small.root / "book" / "api_causal.md"
     api.write_text("# API: causality\n")
     toc = small.root / "_toc.yml"
-    reference = [{"caption": "Reference", "chapters": [{"file": "book/api_causal"}]}]
+    page = {"file": "book/api", "sections": [{"file": "book/api_causal"}]}
+    reference = [{"caption": "Reference", "chapters": [page]}]
     toc.write_text(yaml.safe_dump(yaml.safe_load(toc.read_text()) | {"parts": reference}))
     small.add("causal/many_authors")
     assert toc.read_text().count("book/api_causal") == 1
