@@ -79,3 +79,22 @@ def test_injected_values_are_found_in_the_history():
     assert parameters.injected(["", "x = 1", '# Parameters\nn = 5\nname = "a"\n']) == {"n": 5, "name": "a"}
     assert math.isinf(parameters.injected(["# Parameters\nn = float('inf')\n"])["n"])
     assert parameters.injected(["n = 5"]) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("7", 7),
+        ("1e-3", 0.001),
+        ("-2E4", -20000.0),
+        ("1.5e3", 1500.0),
+        ("[1e-3, 2]", [0.001, 2]),
+        ("e3", "e3"),
+        ("null", None),
+        ("true", True),
+        ("a b", "a b"),
+    ],
+)
+def test_values_are_read_as_people_mean_them(text, value):
+    found = parameters.value(text)
+    assert (found, type(found)) == (value, type(value))

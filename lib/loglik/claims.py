@@ -262,12 +262,21 @@ def _claim(spec: ClaimSpec, verdict: str, **measured: Any) -> Claim:
 
 def verdict_again(spec: ClaimSpec, record: Mapping[str, Any]) -> str:
     """The verdict that today's manifest gives to a recorded claim's measurements."""
-    if record["measured"] is None:
-        return UNREACHED
+    return UNREACHED if record["measured"] is None else judge(spec.criterion, _recorded(record))
+
+
+def held(spec: ClaimSpec, record: Mapping[str, Any]) -> bool:
+    """Whether a recorded claim's measurements meet its criterion, whatever the verdict may be at most."""
+    expression = spec.criterion.reproduced
+    return record["measured"] is not None and bool(expression) and evaluate(expression, _recorded(record))
+
+
+def _recorded(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that a criterion may use, from a claim's JSON."""
     low, high = record["interval"] or (None, None)
     bounds = {} if low is None else {"low": low, "high": high}
     stored = {"measured": record["measured"], **bounds, **record.get("evidence", {})}
-    return judge(spec.criterion, {key: _from_json(value) for key, value in stored.items()})
+    return {key: _from_json(value) for key, value in stored.items()}
 
 
 def _plain(value: Any) -> Any:

@@ -17,7 +17,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         return int(arguments.command(arguments) or 0)
-    except (ValueError, TypeError, LookupError, FileNotFoundError) as error:
+    except (
+        ValueError,
+        TypeError,
+        LookupError,
+        FileNotFoundError,
+        ModuleNotFoundError,
+        ConnectionError,
+    ) as error:
         print(f"loglik: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # `loglik list | head`
@@ -46,6 +53,8 @@ def _parser() -> argparse.ArgumentParser:
     book = add("book", _book, "Execute what is not fresh, then render the site.")
     _add_run_arguments(book)
     book.add_argument("--lenient", action="store_true", help="render even where the book has warnings")
+    sweep = add("sweep", _sweep, "Execute notebooks over a grid of parameters; one table of their claims.")
+    _add_sweep_arguments(sweep)
     collect = add("collect", _collect, "Show the verdicts of finished runs.")
     _add_selection(collect)
     collect.add_argument("--csv", metavar="FILE", help="write them as a table too")
@@ -87,7 +96,7 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
 
 def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
     _add_selection(parser)
-    parser.add_argument("--jobs", type=int, metavar="N", help="notebooks at once (default: one a core)")
+    _add_limits(parser)
     parser.add_argument(
         "--set",
         action="append",
@@ -95,6 +104,40 @@ def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="a notebook parameter; may be repeated",
     )
+
+
+def _add_sweep_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_selection(parser)
+    parser.add_argument(
+        "--grid",
+        action="append",
+        required=True,
+        metavar="NAME=VALUES",
+        help="seed=0..9 or n_reps=50,200; may be repeated, all combinations run",
+    )
+    _add_limits(parser)
+    parser.add_argument(
+        "--cluster", metavar="ADDRESS", help="of a Dask scheduler, such as tcp://10.0.0.5:8786"
+    )
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=120.0,
+        metavar="SECONDS",
+        help="how long to wait for a scheduler, also when it was lost (default: 120)",
+    )
+    parser.add_argument(
+        "--out", metavar="FOLDER", help="for the table and the figure (default: _build/sweeps/…)"
+    )
+    parser.add_argument(
+        "--record",
+        action="store_true",
+        help="store how often each claim held, for the scoreboard (grid of seeds)",
+    )
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--jobs", type=int, metavar="N", help="notebooks at once (default: one a core)")
     parser.add_argument("--force", action="store_true", help="run also what is fresh")
     parser.add_argument("--time-limit", type=float, metavar="SECONDS", help="stop a notebook after this long")
     parser.add_argument(
@@ -115,15 +158,15 @@ def _console() -> Any:
 
 
 def _values(pairs: list[str]) -> dict[str, Any]:
-    """``name=value`` pairs; values are read as YAML scalars, as papermill's ``-p`` does."""
-    import yaml
+    """``name=value`` pairs, read by :func:`loglik.parameters.value`."""
+    from loglik import parameters
 
     values = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals:
             raise ValueError(f"--set takes NAME=VALUE, got {pair!r}")
-        values[name] = yaml.safe_load(text)
+        values[name] = parameters.value(text)
     return values
 
 
@@ -135,18 +178,15 @@ def _run(arguments: Any) -> int:
 def _execute(arguments: Any) -> Any:
     from loglik import provenance
     from loglik.press import runner, terminal
-    from loglik.press.project import LIMITS, Limits
 
     project = _project()
     jobs = arguments.jobs or provenance.cores()
-    usual = LIMITS[arguments.profile]
-    limits = Limits(arguments.time_limit or usual.seconds, arguments.memory_limit or usual.memory_mb)
     tasks = runner.plan(
         project,
         project.select(arguments.chapters),
         profile=arguments.profile,
         values=_values(arguments.set),
-        limits=limits,
+        limits=_limits(arguments),
         threads=max(1, provenance.cores() // jobs),
     )
     console = _console()
@@ -154,6 +194,53 @@ def _execute(arguments: Any) -> Any:
         outcomes = runner.run(tasks, jobs=jobs, force=arguments.force, watch=shown.watch)
     terminal.report(outcomes, console)
     return outcomes
+
+
+def _limits(arguments: Any) -> Any:
+    from loglik.press.project import LIMITS, Limits
+
+    usual = LIMITS[arguments.profile]
+    return Limits(arguments.time_limit or usual.seconds, arguments.memory_limit or usual.memory_mb)
+
+
+def _sweep(arguments: Any) -> int:
+    from pathlib import Path
+
+    from loglik import provenance
+    from loglik.press import sweep, terminal
+
+    project, console = _project(), _console()
+    jobs = arguments.jobs or provenance.cores()
+    points = sweep.grid(arguments.grid)
+    if arguments.record:
+        sweep.check_recordable(points)
+    planned = sweep.plan(
+        project,
+        project.select(arguments.chapters),
+        points,
+        profile=arguments.profile,
+        limits=_limits(arguments),
+        threads=max(1, provenance.cores() // jobs),
+    )
+    with terminal.Terminal(planned.distinct, jobs, console) as shown:
+        outcomes = sweep.run(
+            planned,
+            jobs=jobs,
+            force=arguments.force,
+            cluster=arguments.cluster,
+            patience=arguments.patience,
+            watch=shown.watch,
+            tell=console.print,
+        )
+    terminal.report(outcomes, console)
+    found = sweep.table(project, planned, outcomes)
+    folder = Path(arguments.out) if arguments.out else project.build / "sweeps" / planned.name
+    for path in sweep.write(found, folder):
+        console.print(f"wrote {path}", soft_wrap=True)
+    if arguments.record:
+        for path in sweep.record(project, planned, found):
+            console.print(f"recorded {path.relative_to(project.root)}", soft_wrap=True)
+    return int(any(outcome.state == "failed" for outcome in outcomes))
 
 
 def _book(arguments: Any) -> int:

@@ -12,9 +12,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import yaml
+
 _PERCENT_CELL = re.compile(r"^# %%(?P<head>.*)$", re.MULTILINE)
 _TYPE_COMMENT = re.compile(r"#\s*type:\s*(?P<type>[\w\[\], .]+?\]|\w+)\s+(?P<help>.*)$")
 _HELP_COMMENT = re.compile(r"#\s*(?P<help>.*)$")
+_EXPONENT = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
 _TYPES: dict[str, type | tuple[type, ...]] = {
     "str": str,
     "int": int,
@@ -126,6 +129,18 @@ def check(given: Mapping[str, Any], known: Iterable[Parameter], where: str) -> N
             raise TypeError(
                 f"{where}: {name} must be {by_name[name].type}, got {value!r} ({type(value).__name__})"
             )
+
+
+def value(text: str) -> Any:
+    """A value as a person types it: YAML, as papermill's ``-p`` reads it, and ``1e-3`` as the number it is."""
+    return _numbers(yaml.safe_load(text))
+
+
+def _numbers(found: Any) -> Any:
+    """YAML 1.1 takes 1e-3 (no point) for a string."""
+    if isinstance(found, list):
+        return [_numbers(item) for item in found]
+    return float(found) if isinstance(found, str) and _EXPONENT.fullmatch(found) else found
 
 
 def injected(history: Iterable[str]) -> dict[str, Any]:

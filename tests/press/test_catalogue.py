@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from loglik import claims, manifest
+from loglik import claims, manifest, sources
 from loglik.press import catalogue
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -204,6 +204,23 @@ def test_claim_rows_link_the_card_and_show_the_interval(checkout):
     assert (row.page, row.anchor) == ("notebooks/risk/presto/reproduction", "claim-C1")
     assert row.ours == "0.500 [0.400, 0.600]"
     assert (row.profile, row.seeds, row.device) == ("book", (0,), "CPU (test)")
+
+
+def test_claim_rows_count_the_seeds_in_which_the_criterion_held(checkout):
+    record(checkout)
+    found = manifest.load(checkout / "notebooks/risk/presto/paper.yml")
+    path = checkout / "book/results/risk/presto/sweep.json"
+    path.write_text(
+        json.dumps(
+            {
+                "source_hash": {"reproduction": sources.source_hash(found, "reproduction")},
+                "claims": {"C1": {"held": 4, "of": 5}},
+            }
+        )
+    )
+    assert [row.swept for row in catalogue.claims_table(checkout)] == [(4, 5), None]
+    (checkout / "notebooks/risk/presto/reproduction.py").write_text("# %%\nx = 99\n")
+    assert [row.swept for row in catalogue.claims_table(checkout)] == [None, None]
 
 
 def test_statistics_list_every_notebook_of_every_record(checkout):

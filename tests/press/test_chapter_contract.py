@@ -26,7 +26,9 @@ def test_every_chapter_keeps_the_contract(address):
 def test_every_record_belongs_to_a_chapter_of_today(address):
     """Only the ``book`` record must be fresh; the verdicts of every record must be those of its criteria."""
     manifest = BOOK.manifest(address)
-    for path in (BOOK.results / address).glob("*.json"):
+    for path in map((BOOK.results / address).joinpath, ("full.json", "book.json", "smoke.json")):
+        if not path.exists():
+            continue
         found = press_files.read_json(path)
         wrong = [
             p for p in records.problems(manifest, found) if "isn't the one that its criterion gives" in p

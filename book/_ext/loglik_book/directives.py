@@ -178,6 +178,8 @@ def _claim_row(row: ClaimRow, page: str, known: set[str]) -> str:
         seeds = ", ".join(map(str, row.seeds))
         run = f"<span><code>{escape(row.profile)}</code> · seed {seeds}</span><small>{escape(row.device or '')}</small>"
         run += '<small class="lk-stale">stale record</small>' if row.stale else ""
+    if row.swept:
+        run += f"<small>held in {row.swept[0]} of {row.swept[1]} seeds</small>"
     return _row(
         {
             "part": row.address.split("/")[0],

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from loglik import claims, manifest
-from loglik.press import records
+from loglik.press import records, sweep
 from loglik.press.papers import (
     ADDRESSES,
     PAPERS,
@@ -73,6 +73,7 @@ class ClaimRow:
     seeds: tuple[int, ...]
     device: str | None
     stale: bool
+    swept: tuple[int, int] | None  # in how many of the swept seeds its criterion held
     page: str  # the page that judges it
     anchor: str
 
@@ -101,14 +102,20 @@ def claims_table(root: Path) -> list[ClaimRow]:
     """Every claim of every chapter with its verdict, in the order of the book."""
     written = chapters(root)
     return [
-        _claim_row(entry, spec)
+        row
         for entry in entries(root)
         if entry.address in written
-        for spec in written[entry.address].claims
+        for row in _claim_rows(root, entry, written[entry.address])
     ]
 
 
-def _claim_row(entry: Entry, spec: manifest.ClaimSpec) -> ClaimRow:
+def _claim_rows(root: Path, entry: Entry, found: manifest.Manifest) -> Iterable[ClaimRow]:
+    recorded = record_at(root, entry.address, "sweep")
+    swept = sweep.counts(found, recorded) if recorded else {}
+    return (_claim_row(entry, spec, swept.get(spec.id)) for spec in found.claims)
+
+
+def _claim_row(entry: Entry, spec: manifest.ClaimSpec, swept: tuple[int, int] | None) -> ClaimRow:
     record = entry.record
     found = next((c for c in record["claims"] if c["id"] == spec.id), None) if record else None
     run = record["provenance"] if record and found else {}
@@ -128,6 +135,7 @@ def _claim_row(entry: Entry, spec: manifest.ClaimSpec) -> ClaimRow:
         seeds=tuple(run.get("seeds", ())),
         device=run.get("device"),
         stale=entry.stale,
+        swept=swept,
         page=f"notebooks/{entry.address}/{spec.notebook}",
         anchor=f"claim-{spec.id}",
     )

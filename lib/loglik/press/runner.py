@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -35,6 +36,7 @@ _THREAD_CAPS = (
     "NUMEXPR_NUM_THREADS",
     "NUMBA_NUM_THREADS",
 )
+_MACHINE = platform.node()  # machines of a cluster share the folder
 _counter = itertools.count()
 
 
@@ -241,7 +243,7 @@ _children: set[int] = set()
 
 def execute(task: Task, replace_finished: bool = False) -> Outcome:
     """Run one task in a process of its own and watch its limits; never raises for what the notebook does."""
-    work = task.folder.with_name(f"{task.key}.work-{os.getpid()}-{next(_counter)}")
+    work = task.folder.with_name(f"{task.key}.work-{_MACHINE}-{os.getpid()}-{next(_counter)}")
     work.mkdir(parents=True)
     files.write_json(
         work / "task.json",
@@ -402,10 +404,10 @@ def _work_folders(task: Task) -> list[Path]:
 
 
 def _sweep(task: Task) -> None:
-    """Remove what a killed command left of this notebook; a living command's work is left alone."""
+    """Remove what a killed command left of this notebook here; a living one's work and other machines' stay."""
     if not task.folder.parent.is_dir():
         return
-    for folder in task.folder.parent.glob("*.work-*"):
-        owner = int(folder.name.rpartition(".work-")[2].split("-")[0])
+    for folder in task.folder.parent.glob(f"*.work-{_MACHINE}-*"):
+        owner = int(folder.name.split("-")[-2])
         if owner != os.getpid() and not psutil.pid_exists(owner):
             shutil.rmtree(folder, ignore_errors=True)
