@@ -272,7 +272,7 @@ class IVLRegressor(RegressorMixin, BaseEstimator):
         return self
 
     def predict(self, X: ArrayLike) -> Floats:
-        """Outcome for treatments of shape (n, m): X @ coef_, shape (n,)."""
+        """Outcome for treatments of shape (n, m): ``X @ coef_``, shape (n,)."""
         check_is_fitted(self)
         table: Any = validate_data(self, X, reset=False, dtype=float)
         return np.asarray(table @ self.coef_)

@@ -12,22 +12,12 @@ from loglik.generative.vae_cf.data import check_clicks
 
 
 class Rows(NamedTuple):
-    """Clicks of B users.
+    """Clicks of B users, one entry for each."""
 
-    Attributes
-    ----------
-    offsets : Tensor, shape (B,)
-        Where each user's entries begin.
-    users, items : Tensor, shape (nnz,)
-        Row and column of each entry, users in order.
-    values : Tensor, shape (nnz,)
-    n_items : int
-    """
-
-    offsets: Tensor
-    users: Tensor
-    items: Tensor
-    values: Tensor
+    offsets: Tensor  # (B,), where each user's entries begin
+    users: Tensor  # (nnz,), row of each entry, users in order
+    items: Tensor  # (nnz,), its column
+    values: Tensor  # (nnz,)
     n_items: int
 
     @property

@@ -210,7 +210,7 @@ def greedy_analyst(mechanism: PMW, population: ArrayLike, pool: ArrayLike, round
     Returns
     -------
     array of shape (rounds,)
-        Error |answer − D[q]| of each answer.
+        Error ``|answer − D[q]|`` of each answer.
     """
     D, queries = np.asarray(population, dtype=float), np.asarray(pool, dtype=float)
     truth, errors = queries @ D, np.empty(check_count(rounds, "rounds"))

@@ -58,13 +58,13 @@ class PMW(Mechanism):
         The public histogram, uniform at first. Everything about it may be published.
     n_updates : int
     alarms : list of (float, float)
-        For each update: the true gap |S[q] − h[q]| before it and whether its sign was right (1 or −1). The
+        For each update: the true gap ``|S[q] − h[q]|`` before it and whether its sign was right (1 or −1). The
         curator's, for study.
 
     Notes
     -----
     Queries are arrays of N values in [−1, 1]. Time O(N) a query, in blocks by one matrix product. An update
-    with the right sign lowers KL(S‖h) by at least η|S[q] − h[q]| − η²/2, and KL(S‖h) ≤ log N at the start.
+    with the right sign lowers KL(S‖h) by at least ``η |S[q] − h[q]| − η²/2``, and KL(S‖h) ≤ log N at the start.
     """
 
     def __init__(

@@ -29,7 +29,7 @@ class Selection(NamedTuple):
 
 
 def ranked(train: Floats, holdout: Floats, n: int) -> NDArray[np.int64]:
-    """Variables whose two correlations pass 1/√n with one sign, by |training correlation|, largest first."""
+    """Variables whose two correlations pass 1/√n with one sign, by ``|training correlation|``, largest first."""
     edge = n**-0.5
     keep = ((train > edge) & (holdout > edge)) | ((train < -edge) & (holdout < -edge))
     chosen = np.flatnonzero(keep)

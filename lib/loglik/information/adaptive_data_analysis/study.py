@@ -299,7 +299,7 @@ def exponential_study(
     DataFrame
         Columns rep, epsilon, gap (mean S[φ] − ½ over the choice), information (nats; its mean over rep is
         I(S; φ), since by symmetry φ is uniform over samples), failures (probability of missing the utility),
-        off (probability that |S[φ] − ½| exceeds 0.2).
+        off (probability that ``|S[φ] − ½|`` exceeds 0.2).
     """
     rng = np.random.default_rng(seed)
     scores = rng.binomial(n, 0.5, (reps, k)) / n

@@ -93,7 +93,7 @@ def generalization_bound(
     information: float | None = None,
     width: float = 1.0,
 ) -> float:
-    """Bound on the mean gap |E S[φ] − E D[φ]| of a query that was chosen from private answers.
+    """Bound on the mean gap ``|E S[φ] − E D[φ]|`` of a query that was chosen from private answers.
 
     Parameters
     ----------
