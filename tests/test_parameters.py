@@ -89,6 +89,7 @@ def test_injected_values_are_found_in_the_history():
         ("-2E4", -20000.0),
         ("1.5e3", 1500.0),
         ("[1e-3, 2]", [0.001, 2]),
+        ("'1e-3'", "1e-3"),
         ("e3", "e3"),
         ("null", None),
         ("true", True),

@@ -17,7 +17,6 @@ import yaml
 _PERCENT_CELL = re.compile(r"^# %%(?P<head>.*)$", re.MULTILINE)
 _TYPE_COMMENT = re.compile(r"#\s*type:\s*(?P<type>[\w\[\], .]+?\]|\w+)\s+(?P<help>.*)$")
 _HELP_COMMENT = re.compile(r"#\s*(?P<help>.*)$")
-_EXPONENT = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
 _TYPES: dict[str, type | tuple[type, ...]] = {
     "str": str,
     "int": int,
@@ -133,14 +132,16 @@ def check(given: Mapping[str, Any], known: Iterable[Parameter], where: str) -> N
 
 def value(text: str) -> Any:
     """A value as a person types it: YAML, as papermill's ``-p`` reads it, and ``1e-3`` as the number it is."""
-    return _numbers(yaml.safe_load(text))
+    return yaml.load(text, _Loader)
 
 
-def _numbers(found: Any) -> Any:
-    """YAML 1.1 takes 1e-3 (no point) for a string."""
-    if isinstance(found, list):
-        return [_numbers(item) for item in found]
-    return float(found) if isinstance(found, str) and _EXPONENT.fullmatch(found) else found
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 takes 1e-3, which has no point, for text."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+$"), list("+-0123456789")
+)
 
 
 def injected(history: Iterable[str]) -> dict[str, Any]:

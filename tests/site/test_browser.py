@@ -1,7 +1,5 @@
 """The rendered site in a real browser: light and dark, wide and on a phone."""
 
-import os
-import shutil
 from contextlib import contextmanager
 
 import pytest
@@ -10,21 +8,6 @@ from loglik.press import catalogue
 from tests.site.conftest import ROOT
 
 PHONE, DESK = {"width": 390, "height": 844}, {"width": 1400, "height": 900}
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if program is None:
-        if os.environ.get("CI"):
-            pytest.fail("CI has to have Chromium: apt-get install chromium")
-        pytest.skip("no Chromium on this machine")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

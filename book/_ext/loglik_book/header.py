@@ -13,7 +13,7 @@ from sphinx.application import Sphinx
 from loglik import manifest
 from loglik.press import catalogue
 from loglik.press.catalogue import Entry, Repository
-from loglik_book import markup
+from loglik_book import markup, panel
 from loglik_book.markup import escape, href, link
 
 TABS = {
@@ -69,6 +69,7 @@ class Header:
             self._verdicts(),
             self._facts(),
             self._actions(),
+            panel.html(self.root, self.entry.address, self.name, self.repository),
         )
         return f'<div class="lk-head">{"".join(parts)}</div>'
 
