@@ -63,6 +63,15 @@ _claim = _object(
 )
 _claim["dependentRequired"] = {"at_most": ["because"], "because": ["at_most"]}
 
+# Which public object computes a numbered equation, algorithm or theorem, and which tests hold it.
+_result = _object(
+    {
+        "label": {"type": "string", "pattern": "^[a-z][a-z0-9-]*$"},
+        "code": {"type": "array", "items": {"type": "string", "pattern": r"^loglik(\.\w+)+$"}},
+        "tests": {"type": "array", "items": {"type": "string", "pattern": r"^test_\w+$"}},
+    }
+)
+
 # What the catalogue needs to know of any paper, whether its chapter exists or is planned.
 ENTRY = {
     "title": _text,
@@ -89,9 +98,11 @@ SCHEMA = _object(
         "colab": {"type": "array", "items": _text},
         "no_apply": _text,
         "claims": {"type": "array", "items": _claim},
+        "results": {"type": "array", "items": _result},
     },
     "colab",
     "no_apply",
+    "results",
 )
 
 
@@ -119,6 +130,20 @@ class ClaimSpec:
 
 
 @dataclass(frozen=True)
+class NumberedResult:
+    """An equation, algorithm or theorem with a number in the chapter, and where it lives in code."""
+
+    label: str
+    code: tuple[str, ...]  # dotted names of documented objects; empty for a definition that nothing computes
+    tests: tuple[str, ...]  # functions of the chapter's test file
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it is computed and tested."""
+        return bool(self.code and self.tests)
+
+
+@dataclass(frozen=True)
 class Manifest:
     """A parsed and checked ``paper.yml``."""
 
@@ -139,6 +164,12 @@ class Manifest:
     def paper(self) -> str:
         """The paper's name, the same everywhere."""
         return self.address.split("/")[1]
+
+    @property
+    def results(self) -> tuple[NumberedResult, ...]:
+        """The chapter's numbered equations, algorithms and theorems."""
+        listed = self.raw.get("results", ())
+        return tuple(NumberedResult(r["label"], tuple(r["code"]), tuple(r["tests"])) for r in listed)
 
     @property
     def notebooks(self) -> tuple[str, ...]:

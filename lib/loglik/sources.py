@@ -34,6 +34,36 @@ def module_file(name: str, package: Path = PACKAGE) -> Path | None:
     return None
 
 
+def defines(name: str, package: Path = PACKAGE) -> bool:
+    """Whether the dotted name of an object exists in the package's text; nothing is imported.
+
+    The longest prefix that is a module is read; the rest has to be bound in it: by ``def``, ``class``, import or
+    assignment, and within a class for a method.
+    """
+    pieces = name.split(".")
+    for end in range(len(pieces), 1, -1):
+        path = module_file(".".join(pieces[:end]), package)
+        if path is not None:
+            return _binds(ast.parse(path.read_text(encoding="utf-8")).body, pieces[end:])
+    return False
+
+
+def _binds(body: list[ast.stmt], rest: list[str]) -> bool:
+    if not rest:
+        return True
+    for node in body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name == rest[0]:
+            return _binds(node.body, rest[1:]) if isinstance(node, ast.ClassDef) else len(rest) == 1
+        bound: list[str] = []
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            bound = [alias.asname or alias.name for alias in node.names]
+        elif isinstance(node, ast.Assign):
+            bound = [target.id for target in node.targets if isinstance(target, ast.Name)]
+        if rest[0] in bound:
+            return True
+    return False
+
+
 def imported_names(source: str, module: str = "") -> Iterator[str]:
     """Dotted names under ``loglik`` that Python text imports, wherever in it the import stands."""
     for node in ast.walk(ast.parse(source)):

@@ -47,8 +47,8 @@ def outdated(
 
 
 def remember(app: Sphinx, page: str, source: list[str]) -> None:
-    """Note what a page that shows data is read with."""
-    if page.startswith("notebooks/") or any(f"```{name}" in source[0] for name in TABLES):
+    """Note what a page that shows data is read with; an API page links the results of the manifests."""
+    if page.startswith(("notebooks/", "book/api_")) or any(f"```{name}" in source[0] for name in TABLES):
         seen(app.env)[page] = fingerprint(Path(app.srcdir), page)
 
 

@@ -13,7 +13,7 @@ from sphinx.application import Sphinx
 from loglik import manifest
 from loglik.press import catalogue
 from loglik.press.catalogue import Entry, Repository
-from loglik_book import markup, panel
+from loglik_book import markup, panel, results
 from loglik_book.markup import escape, href, link
 
 TABS = {
@@ -58,6 +58,7 @@ class Header:
         self.root = Path(app.srcdir)
         self.name = page.rpartition("/")[2]
         self.repository = catalogue.repository(self.root)
+        self.chapter = results.chapters(app)[entry.address]
         self.run = catalogue.page_states(self.root).get(page, {})
 
     def html(self) -> str:
@@ -165,6 +166,10 @@ class Header:
                 ("Recorded", f"<code>{escape(record['profile'])}</code>, {escape(record['date'][:10])}")
             )
             facts.append(("On", f"{escape(record['device'])}, {_count(record['cores'], 'core')}"))
+        whole = len(self.chapter.results)
+        if whole:
+            held = sum(result.is_held for result in self.chapter.results)
+            facts.append(("Numbered results", f"{held} of {whole} computed and tested"))
         facts.append(("Hardware", "a CPU" if entry.info["hardware"]["book"] == "cpu" else "a GPU"))
         facts.append(("Paper's scale", escape(entry.info["hardware"]["full"])))
         items = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts)

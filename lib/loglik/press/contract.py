@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from loglik import parameters
+from loglik import parameters, sources
 from loglik.manifest import Manifest
 from loglik.press import files, pairs, records
 from loglik.press.project import Project
@@ -168,6 +168,30 @@ def describes_its_figures(project: Project, manifest: Manifest) -> Iterator[str]
                 yield f"{name}.py: figure {label!r} lacks a caption or an alternative text (image.alt)"
 
 
+_LABELS = re.compile(r"^# (?:\$\$ \(([\w-]+)\)|:label: ([\w-]+))$", re.MULTILINE)
+
+
+def ties_results_to_code(project: Project, manifest: Manifest) -> Iterator[str]:
+    """Each numbered equation, algorithm or theorem is in paper.yml with the code that computes it and its tests."""
+    if manifest["state"] == "draft":
+        return
+    texts = [(manifest.folder / f"{name}.py").read_text(encoding="utf-8") for name in manifest.notebooks]
+    labels = {a or b for text in texts for a, b in _LABELS.findall(text)}
+    listed = {result.label for result in manifest.results}
+    for label in sorted(labels - listed):
+        yield f"paper.yml: results lacks {label}, which has a number in the chapter"
+    for label in sorted(listed - labels):
+        yield f"paper.yml: results has {label}, which is no label of the chapter"
+    tests = project.root / "tests" / manifest.part / f"test_{manifest.paper}.py"
+    written = set(re.findall(r"^\s*def (test_\w+)", tests.read_text(encoding="utf-8"), re.MULTILINE))
+    for result in manifest.results:
+        for name in result.code:
+            if not sources.defines(name, project.root / "lib" / "loglik"):
+                yield f"paper.yml: results, {result.label}: there is no {name}"
+        for name in set(result.tests) - written:
+            yield f"paper.yml: results, {result.label}: {tests.name} has no {name}"
+
+
 def has_a_fresh_record(project: Project, manifest: Manifest) -> Iterator[str]:
     """A complete chapter has a record at ``book`` that belongs to today's code; other records may be stale."""
     if manifest["state"] == "draft":
@@ -189,6 +213,7 @@ CHECKS: tuple[Callable[[Project, Manifest], Iterator[str]], ...] = (
     keeps_cells_short,
     names_no_own_path,
     describes_its_figures,
+    ties_results_to_code,
     has_a_fresh_record,
 )
 
