@@ -92,7 +92,27 @@ def change(path, before, after):
     path.write_text(text.replace(before, after, 1))
 
 
+def number_an_equation(d, **listed):
+    """Give the finished chapter an equation with a number, and paper.yml what is said of it."""
+    change(folder(d) / "method.py", "# ## Summary", "# $$\n# x = 1\n# $$ (demo-eq)\n#\n# ## Summary")
+    change(folder(d) / "paper.yml", "state: draft", "state: complete")
+    if listed:
+        said = {
+            "label": "demo-eq",
+            "code": ["loglik.sampling.demo.standard_error"],
+            "tests": ["test_standard_error_is_exact_for_two_values"],
+        }
+        path = folder(d) / "paper.yml"
+        path.write_text(path.read_text() + yaml.safe_dump({"results": [said | listed]}))
+
+
 BREAKS = {
+    "results lacks demo-eq": number_an_equation,
+    "results has demo-nothing, which is no label": lambda d: number_an_equation(d, label="demo-nothing"),
+    "there is no loglik.sampling.demo.average": lambda d: number_an_equation(
+        d, code=["loglik.sampling.demo.average"]
+    ),
+    "has no test_nothing": lambda d: number_an_equation(d, tests=["test_nothing"]),
     "is missing": lambda d: (d.root / "bench" / f"{ADDRESS}.py").unlink(),
     "does not document loglik.sampling.demo": lambda d: (d.root / "book/api_sampling.md").unlink(),
     "does not list notebooks/sampling/demo/apply": lambda d: change(
@@ -153,8 +173,6 @@ def pristine(tmp_path_factory):
 
 @pytest.mark.parametrize("problem", BREAKS)
 def test_each_promise_can_be_broken(pristine, problem, tmp_path):
-    import shutil
-
     copy = tmp_path / "project"
     shutil.copytree(pristine.root, copy)
     broken = type("Copy", (), {"root": copy})
@@ -166,6 +184,15 @@ def test_each_promise_can_be_broken(pristine, problem, tmp_path):
             source.with_suffix(".ipynb").write_text(pairs.ipynb(source))
     found = contract.problems(project.Project(copy), ADDRESS)
     assert any(problem in line for line in found), found
+
+
+def test_a_result_that_is_tied_to_code_is_fine(pristine, tmp_path):
+    copy = tmp_path / "project"
+    shutil.copytree(pristine.root, copy)
+    broken = type("Copy", (), {"root": copy})
+    number_an_equation(broken, tests=["test_standard_error_is_exact_for_two_values"])
+    found = contract.problems(project.Project(copy), ADDRESS)
+    assert not [line for line in found if "demo-eq" in line], found
 
 
 def test_a_figure_without_words_is_found(tmp_path):

@@ -264,6 +264,22 @@ def test_the_scoreboard_filters_by_verdict(visit):
     assert sum(each) == whole > 0
 
 
+# -- equations and code --------------------------------------------------------------------------------------
+
+
+def test_an_equation_leads_to_its_code_and_back(visit, method_page):
+    tab = visit(method_page)
+    line = tab.locator(".lk-code-of").first
+    name = line.locator("code").first.inner_text()
+    line.locator("a.internal").first.click()
+    tab.wait_for_load_state("load")
+    entry = tab.locator(f"dl.py:has(> dt[id$='.{name}'])").first
+    assert entry.locator("a", has_text="[source]").count() > 0
+    entry.get_by_text("Computes").first.locator("xpath=following::a[1]").click()
+    tab.wait_for_load_state("load")
+    assert tab.url.split("#")[0].endswith(method_page)
+
+
 # -- the chapter's header ------------------------------------------------------------------------------------
 
 

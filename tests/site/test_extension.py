@@ -12,8 +12,9 @@ sys.path.insert(0, str(ROOT / "book" / "_ext"))
 
 pytest.importorskip("sphinx", reason="the book's tools (extra: book) are not installed")
 
-from loglik_book import assets, directives, freshness, header, markup  # noqa: E402
+from loglik_book import assets, directives, freshness, header, markup, results  # noqa: E402
 
+from loglik import manifest  # noqa: E402
 from loglik.press import catalogue  # noqa: E402
 
 PAGE = "notebooks/risk/presto/reproduction"
@@ -94,6 +95,23 @@ def test_the_paper_s_bibtex_is_its_own_entry():
     assert text.count("@") == 1
     assert text.endswith("}")
     assert header.bibtex(ROOT, "nobody2020nothing") == ""
+
+
+def test_an_equation_is_linked_back_by_its_number_and_an_algorithm_by_its_title(tmp_path):
+    (tmp_path / "method.py").write_text(
+        "# $$\n# x\n# $$ (demo-eq)\n# ```{math}\n# :label: demo-math\n# y\n# ```\n"
+        "# :::{prf:algorithm} Steps\n# :label: demo-alg\n# :::\n"
+    )
+    chapter = manifest.Manifest("risk/demo", tmp_path, (), {})
+    roles = {
+        label: results._role(chapter, manifest.NumberedResult(label, (), ()))
+        for label in ("demo-eq", "demo-math", "demo-alg")
+    }
+    assert roles == {
+        "demo-eq": "equation :eq:`demo-eq`",
+        "demo-math": "equation :eq:`demo-math`",
+        "demo-alg": ":prf:ref:`demo-alg`",
+    }
 
 
 @pytest.fixture
