@@ -62,6 +62,7 @@ class Chapter:
         self.manifest = manifest.find(paper)
         self.profile, self.seed = profile, seed
         self._judged: dict[str, claims.Claim] = {}
+        self._numbers: dict[str, dict[str, Any]] = {}
         self._parameters = self._read_parameters()
         use_style()
 
@@ -149,6 +150,21 @@ class Chapter:
 
         return tqdm(items, desc=description, total=total, mininterval=0.5)
 
+    def numbers(self, figure: str, **shown: float | str) -> None:
+        """Numbers that belong to a figure's caption, for the page's slider below it.
+
+        Parameters
+        ----------
+        figure : str
+            The figure's name in its cell's head.
+        **shown
+            Number or text by what it is; an underscore is read as a space.
+        """
+        self._numbers[figure] = {
+            name.replace("_", " "): value if isinstance(value, str) else claims.plain(value)
+            for name, value in shown.items()
+        }
+
     # -- claims --------------------------------------------------------------------------------------------
 
     def claim(
@@ -225,7 +241,7 @@ class Chapter:
                 f"{self.manifest.address}/{self.notebook}: no verdict for {', '.join(missing)}"
             )
         judged = tuple(self._judged[claim_id] for claim_id in mine if claim_id in self._judged)
-        return Summary(judged, self.provenance())
+        return Summary(judged, self.provenance(), claims.jsonable(self._numbers))
 
     def provenance(self) -> dict[str, Any]:
         """Everything needed to make this run again, and what it cost."""
@@ -265,12 +281,21 @@ class Chapter:
 class Summary:
     """Verdicts and provenance of one notebook, for people and (as JSON) for the press."""
 
-    def __init__(self, judged: tuple[claims.Claim, ...], run: dict[str, Any]) -> None:
-        self.claims, self.run = judged, run
+    def __init__(
+        self,
+        judged: tuple[claims.Claim, ...],
+        run: dict[str, Any],
+        numbers: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        self.claims, self.run, self.numbers = judged, run, dict(numbers or {})
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         return {
-            provenance.MIME: {**self.run, "claims": [claim.to_json() for claim in self.claims]},
+            provenance.MIME: {
+                **self.run,
+                "claims": [claim.to_json() for claim in self.claims],
+                "numbers": self.numbers,
+            },
             "text/html": self._html(),
             "text/plain": self._text(),
         }

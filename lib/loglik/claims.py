@@ -218,11 +218,11 @@ def make(
 ) -> Claim:
     """Judge `spec` by its criterion; the names an expression may use are measured, low, high, evidence."""
     values: dict[str, Any] = {
-        "measured": _plain(measured),
-        **{k: _plain(v) for k, v in evidence.items()},
+        "measured": plain(measured),
+        **{k: plain(v) for k, v in evidence.items()},
     }
     if interval is not None:
-        low, high = (_plain(v) for v in interval)
+        low, high = (plain(v) for v in interval)
         if not low <= high:
             raise ValueError(f"{spec.id}: interval ({low}, {high}) is not ordered")
         if interval_from is None:
@@ -279,7 +279,7 @@ def _recorded(record: Mapping[str, Any]) -> dict[str, Any]:
     return {key: _from_json(value) for key, value in stored.items()}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """NumPy, torch and JAX numbers and arrays as plain Python."""
     if hasattr(value, "tolist"):
         value = value.tolist()
@@ -292,7 +292,7 @@ def _plain(value: Any) -> Any:
     ):
         return list(value)
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     raise TypeError(f"a claim takes numbers or sequences of numbers, got {value!r}")
 
 

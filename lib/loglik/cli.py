@@ -55,6 +55,9 @@ def _parser() -> argparse.ArgumentParser:
     book.add_argument("--lenient", action="store_true", help="render even where the book has warnings")
     sweep = add("sweep", _sweep, "Execute notebooks over a grid of parameters; one table of their claims.")
     _add_sweep_arguments(sweep)
+    explore = add("explore", _explore, "Make the frames of the figures that readers can drag.")
+    _add_selection(explore)
+    explore.add_argument("--jobs", type=int, metavar="N", help="notebooks at once (default: one a core)")
     collect = add("collect", _collect, "Show the verdicts of finished runs.")
     _add_selection(collect)
     collect.add_argument("--csv", metavar="FILE", help="write them as a table too")
@@ -241,6 +244,29 @@ def _sweep(arguments: Any) -> int:
         for path in sweep.record(project, planned, found):
             console.print(f"recorded {path.relative_to(project.root)}", soft_wrap=True)
     return int(any(outcome.state == "failed" for outcome in outcomes))
+
+
+def _explore(arguments: Any) -> int:
+    from loglik import provenance
+    from loglik.press import explore, runner, terminal
+
+    project, console = _project(), _console()
+    jobs = arguments.jobs or provenance.cores()
+    planned = explore.planned(
+        project,
+        _addresses(project, arguments.chapters),
+        profile=arguments.profile,
+        threads=max(1, provenance.cores() // jobs),
+    )
+    tasks = [task for sweep in planned.values() for task in sweep.distinct]
+    with terminal.Terminal(tasks, jobs, console) as shown:
+        outcomes = runner.run(tasks, jobs=jobs, watch=shown.watch)
+    terminal.report(outcomes, console)
+    broken = {outcome.task.notebook.address for outcome in outcomes if outcome.failure}
+    for address in planned.keys() - broken:
+        stored = explore.store(project, address, planned[address])
+        console.print(f"stored {stored.relative_to(project.root)}", soft_wrap=True)
+    return int(bool(broken))
 
 
 def _book(arguments: Any) -> int:

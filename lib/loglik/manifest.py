@@ -72,6 +72,18 @@ _result = _object(
     }
 )
 
+# The figure that a reader can drag: one parameter of one notebook, over a few values.
+_explore = _object(
+    {
+        "notebook": {"type": "string", "pattern": "^[a-z][a-z0-9_]*$"},
+        "figure": {"type": "string", "pattern": "^[a-z][a-z0-9-]*$"},
+        "parameter": {"type": "string", "pattern": r"^[a-zA-Z_]\w*$"},
+        "label": _text,  # what the slider changes, in words
+        "values": {"type": "array", "items": {"type": ["number", "string"]}, "minItems": 3, "maxItems": 9},
+        "shown": {"type": ["number", "string"]},  # the value that the page's own figure has
+    }
+)
+
 # What the catalogue needs to know of any paper, whether its chapter exists or is planned.
 ENTRY = {
     "title": _text,
@@ -99,10 +111,12 @@ SCHEMA = _object(
         "no_apply": _text,
         "claims": {"type": "array", "items": _claim},
         "results": {"type": "array", "items": _result},
+        "explore": _explore,
     },
     "colab",
     "no_apply",
     "results",
+    "explore",
 )
 
 
@@ -263,6 +277,9 @@ def _check_claims(claims: tuple[ClaimSpec, ...], folder: Path, raw: Mapping[str,
             )
     if raw["state"] == "complete" and not claims:
         raise ValueError(f"{where}: a complete chapter has claims; 'claims' is empty")
+    explore = raw.get("explore")
+    if explore is not None and explore["shown"] not in explore["values"]:
+        raise ValueError(f"{where}: explore.shown is {explore['shown']!r}, which is none of explore.values")
     if not (folder / "apply.py").exists() and "no_apply" not in raw:
         raise ValueError(f"{where}: without an 'apply' notebook, 'no_apply' has to say why")
 

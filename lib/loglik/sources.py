@@ -190,13 +190,20 @@ def source_hash(manifest: Manifest, notebook: str, package: Path = PACKAGE) -> s
     return digest.hexdigest()[:24]
 
 
+def caption_hash(manifest: Manifest, notebook: str) -> str:
+    """Hash of what a notebook only shows: the numbers beside its figures, which make no record stale."""
+    source = "\n".join(parameters.code_cells(notebook_source(manifest, notebook)))
+    said = [ast.unparse(node) for node in ast.walk(ast.parse(source)) if _is_caption(node)]
+    return hashlib.sha256("\n".join(said).encode()).hexdigest()[:24]
+
+
 def _feed(digest: Any, name: str, content: bytes) -> None:
     digest.update(f"{name}:{len(content)}:".encode())
     digest.update(content)
 
 
 def _essence(source: str) -> str:
-    """Python text reduced to what it does: no comments, no docstrings, no layout.
+    """Python text reduced to what it finds out: no comments, no docstrings, no layout, no numbers of captions.
 
     Written out by hand because ``ast.dump`` changes its form between Python versions.
     """
@@ -205,7 +212,8 @@ def _essence(source: str) -> str:
 
 def _dump(node: Any) -> str:
     if isinstance(node, list):
-        return "[" + ",".join(_dump(item) for item in node if not _is_docstring(item)) + "]"
+        kept = (item for item in node if not _is_docstring(item) and not _is_caption(item))
+        return "[" + ",".join(map(_dump, kept)) + "]"
     if not isinstance(node, ast.AST):
         return repr(node)
     fields = ((name, value) for name, value in ast.iter_fields(node) if value is not None and value != [])
@@ -219,3 +227,10 @@ def _is_docstring(node: Any) -> bool:
         and isinstance(node.value, ast.Constant)
         and isinstance(node.value.value, str)
     )
+
+
+def _is_caption(node: Any) -> bool:
+    """A statement ``chapter.numbers(…)``: it shows what was computed, and computes nothing that counts."""
+    if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)):
+        return False
+    return ast.unparse(node.value.func) == "chapter.numbers"

@@ -1,5 +1,6 @@
 """The rendered site in a real browser: light and dark, wide and on a phone."""
 
+import json
 from contextlib import contextmanager
 
 import pytest
@@ -278,6 +279,34 @@ def test_an_equation_leads_to_its_code_and_back(visit, method_page):
     entry.get_by_text("Computes").first.locator("xpath=following::a[1]").click()
     tab.wait_for_load_state("load")
     assert tab.url.split("#")[0].endswith(method_page)
+
+
+# -- figures to drag -----------------------------------------------------------------------------------------
+
+
+def test_a_slider_switches_the_picture_and_its_numbers(visit, site):
+    pages = [
+        p for p in site.glob("notebooks/*/*/*.html") if 'class="lk-slider' in p.read_text(encoding="utf-8")
+    ]
+    assert pages, "no page has a figure to drag"
+    for page in pages:
+        tab = visit(page.relative_to(site).as_posix())
+        box = tab.locator(".lk-slider")
+        frames = json.loads(box.get_attribute("data-frames"))
+        picture = tab.locator(f"figure[id='{box.get_attribute('data-figure')}'] img")
+        slider = box.get_by_role("slider")
+        slider.focus()
+        tab.keyboard.press("Home")
+        seen = set()
+        for frame in frames:
+            assert box.locator("p").inner_text().startswith(frame["value"]), page
+            assert frame["value"] in picture.get_attribute("alt")
+            assert slider.get_attribute("aria-valuetext") == frame["value"]
+            tab.wait_for_function("i => i.complete && i.naturalWidth > 0", arg=picture.element_handle())
+            seen.add(picture.evaluate("i => i.src"))
+            tab.keyboard.press("ArrowRight")
+        assert len(seen) == len(frames), page
+        tab.context.close()
 
 
 # -- the chapter's header ------------------------------------------------------------------------------------

@@ -28,6 +28,8 @@ def connect(app: Sphinx) -> None:
     app.connect("html-page-context", without_needless_mathjax, priority=900)
     app.connect("build-finished", copy_mathjax)
     app.connect("build-finished", drop_icon_script)
+    app.connect("build-finished", write_sitemap)
+    app.connect("doctree-resolved", without_double_ids)
 
 
 def set_addresses(app: Sphinx, config: Config) -> None:
@@ -88,6 +90,24 @@ def without_thebe(
 def _described(item: Any) -> str:
     """Name and text of a script or style sheet, in small letters."""
     return f"{getattr(item, 'filename', item)} {getattr(item, 'attributes', '')}".lower()
+
+
+def without_double_ids(app: Sphinx, doctree: nodes.document, page: str) -> None:
+    """Take out the id that sphinx-proof gives to the content of every theorem and algorithm, the same for all."""
+    for node in doctree.findall(nodes.section):
+        node["ids"] = [name for name in node["ids"] if name != "proof-content"]
+
+
+def write_sitemap(app: Sphinx, error: Exception | None) -> None:
+    """List every page of the book for search engines, also those that this build did not have to write."""
+    if error is not None or app.builder.format != "html":
+        return
+    pages = (
+        f"<url><loc>{app.config.html_baseurl}{page}.html</loc></url>" for page in sorted(app.env.found_docs)
+    )
+    opening = '<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">'
+    lines = ['<?xml version="1.0" encoding="utf-8"?>', opening, *pages, "</urlset>", ""]
+    (Path(app.outdir) / "sitemap.xml").write_text("\n".join(lines), encoding="utf-8")
 
 
 def without_needless_mathjax(

@@ -166,7 +166,7 @@ def scoreboard(root: Path, page: str, known: set[str]) -> str:
 
 
 def _claim_row(row: ClaimRow, page: str, known: set[str]) -> str:
-    where = href(page, row.page, row.anchor)
+    where = href(page, row.page, row.anchor if row.verdict != UNJUDGED else "")  # a card comes with a verdict
     name = link(f"{escape(row.id)}", where, "lk-id") if row.page in known else escape(row.id)
     note = f'<span class="lk-note">{escape(row.note)}</span>' if row.note else ""
     quantity = escape(row.quantity) + (

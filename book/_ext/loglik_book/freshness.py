@@ -62,7 +62,7 @@ def fingerprint(root: Path, page: str) -> str:
     pieces = page.split("/")
     if pieces[0] == "notebooks" and len(pieces) == 4:
         address = "/".join(pieces[1:3])
-        patterns = [f"notebooks/{address}/paper.yml", f"book/results/{address}/*.json"]
+        patterns = [f"notebooks/{address}/paper.yml", f"book/results/{address}/**/*.json"]
         state: Any = catalogue.page_states(root).get(page)
     else:
         patterns = ["notebooks/*/*/paper.yml", "book/results/*/*/*.json", "book/planned.yml"]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from loglik import parameters, sources
 from loglik.manifest import Manifest
-from loglik.press import files, pairs, records
+from loglik.press import explore, files, pairs, records
 from loglik.press.project import Project
 
 LONGEST_CELL = 30
@@ -192,6 +192,19 @@ def ties_results_to_code(project: Project, manifest: Manifest) -> Iterator[str]:
             yield f"paper.yml: results, {result.label}: {tests.name} has no {name}"
 
 
+def has_fresh_frames(project: Project, manifest: Manifest) -> Iterator[str]:
+    """The figure that a reader can drag was made by today's notebook, for today's values."""
+    wanted = manifest.raw.get("explore")
+    if wanted is None or manifest["state"] == "draft":
+        return
+    declared = {p.name for p in parameters.declared(sources.notebook_source(manifest, wanted["notebook"]))}
+    if wanted["parameter"] not in declared:
+        yield f"paper.yml: explore: {wanted['notebook']}.py has no parameter {wanted['parameter']}"
+    found = files.read_json(explore.folder(project, manifest.address) / "frames.json")
+    if found is None or explore.stale(manifest, found):
+        yield f"the frames of {wanted['figure']} aren't today's: loglik explore {manifest.address}"
+
+
 def has_a_fresh_record(project: Project, manifest: Manifest) -> Iterator[str]:
     """A complete chapter has a record at ``book`` that belongs to today's code; other records may be stale."""
     if manifest["state"] == "draft":
@@ -214,6 +227,7 @@ CHECKS: tuple[Callable[[Project, Manifest], Iterator[str]], ...] = (
     names_no_own_path,
     describes_its_figures,
     ties_results_to_code,
+    has_fresh_frames,
     has_a_fresh_record,
 )
 
