@@ -11,7 +11,7 @@ JOBS_FLAG := $(if $(JOBS),--jobs $(JOBS))
 CHAPTER ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help environment optional book chapter test lint unit notebooks site browser bench record lock clean
+.PHONY: help environment optional book archive chapter test lint unit notebooks site browser bench record lock clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -32,6 +32,9 @@ optional: $(STAMP) ## Add what carries further data, and the peers of some bench
 
 book: $(STAMP) ## Run what is not fresh and render the site (PROFILE=smoke for the impatient)
 	@$(BIN)/loglik book --profile $(PROFILE) $(JOBS_FLAG)
+
+archive: $(STAMP) ## Pack the rendered site, notebooks, data and records into one file that opens from disk
+	@$(BIN)/loglik archive
 
 chapter: $(STAMP) ## Run one chapter and record it: make chapter CHAPTER=risk/presto
 	@$(BIN)/loglik run $(CHAPTER) --profile $(PROFILE) $(JOBS_FLAG)

@@ -66,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     render = add("render", _render, "Render the site from the runs that are there.")
     _add_profile(render)
     render.add_argument("--lenient", action="store_true", help="render even where the book has warnings")
+    add("archive", _archive, "Pack site, executed notebooks and sources into one file that opens from disk.")
     new = add("new", _new, "Start a chapter that keeps the contract as a draft.")
     new.add_argument("address", metavar="PART/PAPER")
     check = add("check", _check, "Check the contract of chapters.")
@@ -286,6 +287,13 @@ def _render(arguments: Any) -> int:
     else:
         console.print(f"the site: {page}")
     return int(status != 0)
+
+
+def _archive(arguments: Any) -> int:
+    from loglik.press import archive
+
+    print(archive.archive(_project()))
+    return 0
 
 
 def _collect(arguments: Any) -> int:

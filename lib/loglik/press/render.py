@@ -15,7 +15,7 @@ from typing import Any
 
 import nbformat
 
-from loglik.press import files, pairs
+from loglik.press import files, pairs, sitehash
 from loglik.press.project import Project
 from loglik.press.runner import Task, is_finished, plan
 
@@ -27,6 +27,14 @@ def render(project: Project, profile: str, *, strict: bool = True, quiet: bool =
     banner; one that never ran is shown without outputs.
     """
     prepare(project, profile)
+    status = _build(project, strict=strict, quiet=quiet)
+    if (project.build / "html" / "book" / "index.html").is_file():
+        sitehash.stamp(project.build / "html")
+    return status
+
+
+def _build(project: Project, *, strict: bool, quiet: bool) -> int:
+    """Call jupyter-book; with `quiet`, its words go to a log and only warnings and errors are shown."""
     flags = ["-n", "-W", "--keep-going"] if strict else []
     log = project.build / "site" / "jupyter-book.log"
     command = [str(Path(sys.executable).with_name("jupyter-book")), "build", ".", *flags]
