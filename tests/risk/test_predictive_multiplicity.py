@@ -208,6 +208,39 @@ def test_fast_bounds_hold(near, people, epsilon):
     np.testing.assert_allclose(fast_bounds(s, people[[3, 3]]).inner_low[0], fast.inner_low[3], atol=1e-9)
 
 
+def test_the_certificate_holds_at_any_model(near, people):
+    """At random models and multipliers, far from solved: the formula itself, never below the maximum."""
+    rng = np.random.default_rng(0)
+    A = loss.with_intercept(people)
+    W, t = near.w0 + 0.3 * rng.normal(size=A.shape), 10 ** rng.uniform(-3, -1, len(A))
+    found = solver._certified(near.rows, near._centre, A, W, t, near.target, 0)
+    at, H = loss.derivatives(near.rows, W), near._centre.hessian
+    r = t[:, None] * A - at.gradient
+    size = np.sqrt(np.einsum("ij,ij->i", r, np.linalg.solve(H, r.T).T))
+    away = np.sqrt(np.einsum("ij,jk,ik->i", W - near.w0, H, W - near.w0))
+    tangent = (A * W).sum(1) + (near.target - at.loss) / t
+    wanted = tangent + size * (near._centre.radius + away) / t
+    np.testing.assert_allclose(found.bound, np.maximum(wanted, found.score), rtol=1e-9)
+    exact = logit(near.ranges(people).high)
+    assert (found.bound >= exact).all()
+    assert (tangent < exact).any()  # without its last term it would be no bound
+
+
+@pytest.mark.parametrize("epsilon", [1e-4, 1e-3, 0.01])
+def test_the_ball_solves_bachs_equation(cancer, people, epsilon):
+    """Radius and leverages from the outer bounds alone, against the Hessian of the rows as they are."""
+    s = LevelSet(cancer.X, cancer.y, epsilon=epsilon, ridge=0.0)
+    rows, A = loss.with_intercept(cancer.X.to_numpy()), loss.with_intercept(people)
+    risk = expit(rows @ s.w0)
+    inverse = np.linalg.inv((rows * (risk * (1 - risk))[:, None]).T @ rows / len(rows))
+    k = np.sqrt(np.einsum("ij,jk,ik->i", rows, inverse, rows).max())
+    fast = fast_bounds(s, people)
+    q = (A @ s.w0 - logit(fast.outer_low)) / np.sqrt(np.einsum("ij,jk,ik->i", A, inverse, A))
+    q = q[fast.outer_low > 1e-6]
+    np.testing.assert_allclose(q, q[0], rtol=1e-6)
+    assert (np.exp(-k * q[0]) + k * q[0] - 1) / k**2 == pytest.approx(epsilon, rel=1e-4)
+
+
 @given(st.integers(0, 10**6), st.floats(1e-3, 0.3))
 @settings(max_examples=25, deadline=None)
 def test_properties_of_ranges(seed, epsilon):
