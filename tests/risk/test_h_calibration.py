@@ -92,6 +92,15 @@ def test_loss_and_gradient_equal_a_literal_convolution(weighting, leave_out, eps
     torch.testing.assert_close(slopes[0], slopes[1], rtol=1e-6, atol=1e-9)
 
 
+def test_window_statistic_is_the_zero_padded_mean_of_residuals():
+    _, y, probs = predictions(n=50, L=3)
+    p, T = hc.window_statistic(probs.numpy(), y.numpy(), 20)
+    order = np.argsort(probs.numpy(), axis=None)
+    residuals = (probs.numpy() - np.eye(3)[y.numpy()]).ravel()[order]
+    np.testing.assert_array_equal(p, probs.numpy().ravel()[order])
+    np.testing.assert_allclose(T, np.convolve(residuals, np.full(21, 1 / 21), "same"), atol=1e-12)
+
+
 def test_gradient_is_the_central_difference():
     z, y, _ = predictions(seed=3)
     split = hc.Split(z.numpy(), y.numpy(), z.numpy(), y.numpy())
