@@ -17,7 +17,7 @@ import pytest
 import statsmodels.api as sm
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import special
+from scipy import integrate, special
 
 from loglik.information import pn_criterion as pn
 from loglik.information.pn_criterion import (
@@ -85,6 +85,23 @@ def test_multinomial(raw):
     found = pn.risk_coefficients((family.T, p), (family.T, p))
     assert pytest.approx((k - 1) / 2, rel=1e-8) == found.A1
     assert pytest.approx(5 / 12 * np.sum(1 / p) - k / 2 + 1 / 12, rel=1e-8) == found.A2
+
+
+def test_log_partitions_normalise_their_densities():
+    """exp Ψ is the integral of exp(θ·ξ) over the reference measure: 1/x!, dx/x, dx/√(2π)."""
+    x = np.arange(120)
+    poisson, gamma, normal = pn.PoissonFamily(), pn.GammaFamily(), pn.GaussianFamily(1)
+    total = special.logsumexp(poisson.suff_stat(x) @ [1.3] - special.gammaln(x + 1))
+    halves = integrate.quad(lambda v: np.exp(gamma.suff_stat([v])[0] @ [2.5, -0.7]) / v, 0, np.inf)[0]
+    line = integrate.quad(
+        lambda v: np.exp(normal.suff_stat([v])[0] @ [0.4, -0.8]) / np.sqrt(2 * np.pi), -np.inf, np.inf
+    )[0]
+    with jax.enable_x64(True):
+        found = [
+            float(jax.jit(family.log_partition)(jnp.asarray(theta)))
+            for family, theta in ((poisson, [1.3]), (gamma, [2.5, -0.7]), (normal, [0.4, -0.8]))
+        ]
+    np.testing.assert_allclose(found, [total, np.log(halves), np.log(line)], rtol=1e-8)
 
 
 @pytest.mark.parametrize("d", [1, 2, 3, 4, 5])
