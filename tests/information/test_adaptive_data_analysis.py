@@ -333,6 +333,25 @@ def test_thresholdout_without_noise_answers_train_iff_they_agree(diffs, threshol
     assert core.exhausted == (positives.sum() >= budget)
 
 
+def test_thresholdout_draws_the_noise_of_its_steps():
+    """4000 first questions at a gap of 5σ over T: how many are paid (Lap(2σ) + Lap(4σ) below 5σ), and the mean size
+    of the paid answers' noise, Lap(σ). Both within 5 standard errors (false alarms: 1e-6); fixed seed."""
+    sigma, generator = 0.1, rng(11)
+    gap = np.array([0.2 + 5 * sigma])
+    first = [
+        ada.ThresholdoutMechanism(np.zeros(1), np.zeros(1), 0.2, sigma, 1, generator).answer_differences(
+            np.zeros(1), gap
+        )
+        for _ in range(4000)
+    ]
+    paid = np.array([p[0] for _, p in first])
+    share = 1 - (16 * np.exp(-5 / 4) - 4 * np.exp(-5 / 2)) / 24
+    assert abs(paid.mean() - share) < 5 * np.sqrt(share * (1 - share) / 4000)
+    noise = np.array([answer[0] for answer, p in first if p[0]]) - gap
+    assert abs(np.abs(noise).mean() - sigma) < 5 * sigma / np.sqrt(len(noise))
+    assert all(answer[0] == 0 for answer, p in first if not p[0])
+
+
 def test_thresholdout_refuses_when_spent():
     core = ada.ThresholdoutMechanism(np.zeros((5, 1)), np.ones((5, 1)), 0.5, 0.0, 2, rng())
     question = (lambda rows: rows[:, 0]).__call__
