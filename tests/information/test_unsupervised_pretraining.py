@@ -16,7 +16,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import approx_fprime, minimize
-from scipy.stats import binom
+from scipy.stats import binom, norm
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression, LogisticRegression
@@ -58,6 +58,18 @@ def factor_rows(m=400, d=8, r=2, seed=0):
 def clusters():
     """A small mixture with clear clusters."""
     return study_mixture.make_mixture(8, 4, 1.2, 0.1, np.random.default_rng(3), rows=4000)
+
+
+# -- laws ----------------------------------------------------------------------------------------------------
+
+
+def test_rows_of_the_factor_model_are_its_factors_and_unit_noise():
+    """Residuals of x and y given the factors: 60 000 rows, every moment within 5.5 standard errors (1e-6)."""
+    B, n = simulate.orthonormal_loadings(5, (2.0, 1.0), np.random.default_rng(2)), 60_000
+    draw = up.simulate_factor(n, B, [1.0, -0.5], 0.3, np.random.default_rng(0))
+    rest = np.column_stack([draw.z, draw.X - draw.z @ B.T, (draw.y - draw.z @ [1.0, -0.5]) / 0.3])
+    assert np.abs(rest.mean(0)).max() < 5.5 / np.sqrt(n)
+    assert np.abs(rest.T @ rest / n - np.eye(8)).max() < 5.5 * np.sqrt(2 / n)
 
 
 # -- factor model: exact -------------------------------------------------------------------------------------
@@ -351,6 +363,16 @@ def test_total_variation_constants_are_at_least_one(model):
     star = 1.5 * rng.normal(size=(4, 3)) if model == "mixture" else rng.normal(size=(6, 2))
     other = star + 0.3 * rng.normal(size=star.shape)
     assert up.informative_constant(other, star, model, "tv", n_mc=50_000, rng=rng) > 0.98
+
+
+def test_total_variation_constant_of_a_mixture_is_a_quadrature():
+    """Two clusters on a line, moved apart: observed and joint distance by quadrature and in closed form."""
+    star, other = np.array([[-1.0], [1.0]]), np.array([[-1.5], [1.5]])
+    x = np.linspace(-12, 12, 100_001)
+    p, q = (norm.pdf(x[:, None], u[:, 0]).mean(1) for u in (star, other))
+    wanted = (2 * norm.cdf(0.25) - 1) / (np.trapezoid(np.abs(p - q), x) / 2)
+    found = up.informative_constant(other, star, "mixture", "tv", n_mc=200_000, rng=np.random.default_rng(0))
+    assert found == pytest.approx(wanted, rel=0.02)  # Monte-Carlo error: about 0.2 %
 
 
 # -- mixtures ------------------------------------------------------------------------------------------------------
