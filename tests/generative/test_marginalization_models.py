@@ -246,6 +246,24 @@ def test_advantage_is_centred_scaled_and_without_gradient():
     torch.testing.assert_close(torch.stack([a.mean(), a.std()]), torch.tensor([0.0, 1.0]), rtol=0, atol=1e-5)
 
 
+def test_the_energy_loss_is_its_formula():
+    """KL surrogate, D times the squared residual and the pinned empty set; and its gradient is the weighted score."""
+    model, alpha = network(4, 2), 2.5
+    x, order, d = everything(4, 2)
+    log_f = torch.randn(len(x), generator=generator(1), dtype=torch.float64)
+    found = energy.mam_loss(model, x, log_f, order.argsort(1), d, alpha)
+    log_p, r = model.log_marginal(x), mam.self_consistency_residual(model, x, order, d)
+    a = (log_p - log_f).detach()
+    surrogate = ((a - a.mean()) / a.std() * log_p).mean()
+    wanted = surrogate + alpha * (4 * r.square().mean() + (model.log_z() - 4 * np.log(2)).square())
+    torch.testing.assert_close(found / len(x), wanted, rtol=1e-6, atol=1e-6)
+    weights = list(model.parameters())
+    for one, other in zip(
+        torch.autograd.grad(found / len(x), weights), torch.autograd.grad(wanted, weights), strict=True
+    ):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
 def test_one_pass_estimate_is_unbiased():
     model, x = network(4, 2), torch.tensor([[1, 2, 2, 1]])
     orders = torch.tensor(list(itertools.permutations(range(4))))
