@@ -238,6 +238,12 @@ Code(inspect.getsource(flips.impossible), language="python")
 # %% mystnb={"figure": {"caption": "Risk of one patient under models drawn uniformly from the level set (hit-and-run, histogram), and the exact range (lines, with the baseline dashed). Sampling sees the bulk; the ends are what the person may care about.", "name": "predictive-multiplicity-sampling"}, "image": {"alt": "A histogram of risks that occupies the middle of a wider interval marked by two vertical lines."}}
 drawn = near.sample(cfg.n_drawn, chapter.rng("draws"))
 risks = near.predict(cancer.X.iloc[[patient]], drawn)[:, 0]
+chapter.numbers(
+    "predictive-multiplicity-sampling",
+    models_drawn=f"{risks.min():.2f} to {risks.max():.2f}",
+    exact_range=f"{found.low[patient]:.2f} to {found.high[patient]:.2f}",
+    share_of_the_range_that_was_seen=f"{np.ptp(risks) / found.width[patient]:.0%}",
+)
 fig, ax = plt.subplots(figsize=(7, 3.2), layout="constrained")
 ax.hist(risks, bins=40, color="C0", alpha=0.7)
 for end in (found.low[patient], found.high[patient]):
