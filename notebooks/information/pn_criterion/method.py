@@ -180,6 +180,12 @@ pd.Series({"p": found.p, "A₁": found.expansion.A1, "A₂": found.expansion.A2,
 family = full_normal(5)
 standard = family.fit(np.concatenate([np.zeros(5), np.eye(5)[np.triu_indices(5)]])).theta
 five = risk_coefficients_autodiff(family, standard, *family.quadrature(standard))
+chapter.numbers(
+    "pn-criterion-planning",
+    rows_needed=round(five.required_n(8 * delta**2)),
+    rows_for_each_parameter=five.required_n(8 * delta**2) / family.p,
+    tolerated_risk=f"{8 * delta**2:.2g} nats",
+)
 
 # %% mystnb={"figure": {"caption": "Sample sizes that three tolerances ask of a normal model of five variables. Theory: no error bars.", "name": "pn-criterion-planning"}, "image": {"alt": "A falling risk curve on log axes with three horizontal tolerances; each meets the curve at the sample size that it asks for."}}
 figures.planning(five, family.p, None, (delta / 2, delta, 2 * delta))
