@@ -107,6 +107,17 @@ Sigma, b, variance = np.outer(loading, loading) + 0.6 * np.eye(2), 1.2 * loading
 Sigma_G = oia.NullSpaceTranslation(f, gamma=0.9).covariance
 
 # %% mystnb={"figure": {"caption": "Four risks over the two coefficients (lines of equal risk) in the population. Star: the truth. ERM lands far off. Augmentation narrows the valley along f and pulls the minimiser towards it. The IV risk is a valley without a lowest point. A little of one and a little of the other, IVL, comes closest.", "name": "outcome-invariant-augmentation-risks"}, "image": {"alt": "Four contour plots. ERM's minimum lies away from the truth, that of DA+ERM nearer, the IV risk is a straight valley through the truth, and IVL's minimum lies nearest to the truth inside that valley."}}
+chapter.numbers(
+    "outcome-invariant-augmentation-risks",
+    **{
+        f"causal excess risk, {name}": float((h - f) @ Sigma @ (h - f))
+        for name, h in (
+            ("ERM", oia.population_estimate(Sigma, b, Sigma_G, f, "erm")),
+            ("DA+ERM", oia.population_estimate(Sigma, b, Sigma_G, f, "da")),
+            ("IVL", oia.population_estimate(Sigma, b, Sigma_G, f, alpha)),
+        )
+    },
+)
 figures.four_risks(f, Sigma, b, variance, Sigma_G, alpha)
 
 # %% [markdown]
