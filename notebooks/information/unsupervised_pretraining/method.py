@@ -73,6 +73,12 @@ both = up.TwoPhase(
 )
 both.fit(few.X, few.y, X_unlab=cloud.X)
 fresh = up.simulate_gmm(20_000, centers, names, 0.0, rng)
+chapter.numbers(
+    "unsupervised-pretraining-plane",
+    accuracy_from_labels_alone=alone.score(fresh.X, fresh.y),
+    accuracy_in_two_phases=both.score(fresh.X, fresh.y),
+    clusters_without_a_label=6 - len(np.unique(both.pretrainer_.transform(few.X).argmax(1))),
+)
 pd.Series(
     {"labels alone": alone.score(fresh.X, fresh.y), "two phases": both.score(fresh.X, fresh.y)},
     name="accuracy",
