@@ -73,6 +73,11 @@ cfg = chapter.settings(
 # %%
 toy = simulate.simulate_posterior(150, 3, rng=chapter.rng("toy"))
 bold = softmax(2.5 * toy.logits, axis=1)  # too sure by a factor of 2.5
+chapter.numbers(
+    "h-calibration-events",
+    mean_gap=np.abs(loss.window_statistic(bold, toy.y, 60)[1]).mean(),
+    mean_gap_by_chance_alone=loss.noise_floor(np.sort(bold, axis=None), 60).mean(),
+)
 
 # %% mystnb={"figure": {"caption": "All 450 events of 150 samples in order of their predicted probability. The gap between the prediction and the share of ones among 61 neighbours is the window statistic; nothing is binned. One simulated data set.", "name": "h-calibration-events"}, "image": {"alt": "The predicted probabilities rise from zero to one in an S. The share of ones among neighbours lies above it on the left and below it on the right; the shaded difference is the gap."}}
 figures.event_strip(bold, toy.y, 60)
