@@ -66,7 +66,9 @@ def classical_denoisers(sigma: float) -> dict[str, Callable[[Floats], Floats]]:
     from skimage import restoration
 
     return {
-        "total variation": lambda y: restoration.denoise_tv_chambolle(y, weight=0.85 * sigma),
+        "total variation": lambda y: restoration.denoise_tv_chambolle(
+            y, weight=sigma, eps=0, max_num_iter=60
+        ),
         "wavelets": lambda y: restoration.denoise_wavelet(
             y, sigma=sigma, method="BayesShrink", mode="soft", rescale_sigma=False
         ),

@@ -42,14 +42,14 @@ def tweedie_panels(cases: Mapping[str, tuple[Exact, Floats]]) -> None:
     )
     for (ax, gap), (title, (truth, estimate)) in zip(axes.T, cases.items(), strict=True):
         dots = "." if len(truth.y) < 60 else ""
-        ax.plot(truth.y, truth.y, color=_C[8], lw=1, ls="--", label="the noisy value itself")
+        ax.plot(truth.y, truth.y, color=_C[7], lw=1.2, ls="--", label="the noisy value itself")
         ax.plot(truth.y, truth.mean, color="black", lw=3, alpha=0.35, label="posterior mean (quadrature)")
         ax.plot(truth.y, estimate, color=_C[0], lw=1.3, marker=dots, ms=4, label="Tweedie’s estimate")
         ax.fill_between(truth.y, 0, 0.3 * truth.density / truth.density.max(), color=_C[9], alpha=0.35, lw=0)
         ax.set(title=title, ylim=(0, 1.1))
         gap.axhline(0, color="black", lw=0.8)
         gap.plot(truth.y, 100 * (estimate - truth.mean), color=_C[3], lw=1.3, marker=dots, ms=4)
-        gap.set(xlabel="noisy value y")
+        gap.set(xlabel="noisy value y", ylim=(-3.8, 0.8))
     axes[0, 0].set_ylabel("estimate of x")
     axes[1, 0].set_ylabel("gap × 100")
     axes[0, 0].legend(loc="upper left", fontsize="x-small")
@@ -61,7 +61,7 @@ def learned_scores(
     """Learned scores of all seeds beside the exact smoothed and the exact plain score, one panel a σ_a."""
     _, axes = plt.subplots(1, len(sigmas), figsize=(9.6, 3.1), sharex=True, sharey=True)
     for ax, sigma_a, curves, truth in zip(axes, sigmas, learned, truths, strict=True):
-        ax.plot(y, plain.score, color=_C[8], lw=1, ls="--", label="score of y")
+        ax.plot(y, plain.score, color=_C[1], lw=1.4, ls="--", label="score of y")
         ax.plot(y, truth.score, color="black", lw=3, alpha=0.35, label="score of y + σₐu")
         for k, curve in enumerate(curves):
             ax.plot(y, curve, color=_C[0], lw=1, label=None if k else "learned")
@@ -109,7 +109,7 @@ def gallery(
     """
     shown = {"clean": clean, **pictures}
     rows = -(-len(shown) // columns)
-    _, axes = plt.subplots(rows, columns, figsize=(2.35 * columns, 2.65 * rows), squeeze=False)
+    _, axes = plt.subplots(rows, columns, figsize=(2.35 * columns, 2.95 * rows), squeeze=False)
     for ax in axes.flat[len(shown) :]:
         ax.set_axis_off()
     for ax, (title, image) in zip(axes.flat, shown.items(), strict=False):
@@ -130,24 +130,54 @@ def residuals(
 
 def differences(table: pd.DataFrame) -> None:
     """Mean PSNR differences with intervals, one panel a family; columns family, other, value, low, high, budget."""
-    families = list(dict.fromkeys(table["family"]))
+    families = [f for f in FAMILY_TITLES if (table["family"] == f).any()]
     budgets = list(dict.fromkeys(table["budget"]))
-    _, axes = plt.subplots(1, len(families), figsize=(9.6, 3.5), squeeze=False)
+    figure, axes = plt.subplots(1, len(families), figsize=(9.6, 3.9), squeeze=False)
     for ax, family in zip(axes[0], families, strict=True):
         part = table[table["family"] == family]
         others = list(dict.fromkeys(part["other"]))[::-1]
         for k, budget in enumerate(budgets):
             rows = part[part["budget"] == budget]
-            height = np.array([others.index(o) for o in rows["other"]]) + 0.16 * (len(budgets) - 1 - 2 * k)
+            height = np.array([others.index(o) for o in rows["other"]]) + 0.13 * (len(budgets) - 1 - 2 * k)
             reach = np.abs(rows[["low", "high"]].to_numpy().T - rows["value"].to_numpy())
             ax.errorbar(
-                rows["value"], height, xerr=reach, fmt="os"[k % 2], color=_C[k], ms=5, capsize=2, label=budget
+                rows["value"],
+                height,
+                xerr=reach,
+                fmt="os^"[k % 3],
+                color=_C[k],
+                ms=5,
+                capsize=2,
+                label=budget,
             )
         ax.axvline(0, color="black", lw=0.8)
         ax.set_yticks(range(len(others)), others)
         ax.set(title=FAMILY_TITLES.get(family, family), xlabel="Noise2Score minus it, dB")
         ax.set_ylim(-0.6, len(others) - 0.4)
-    axes[0, 0].legend(fontsize="x-small", loc="lower left")
+    handles = {label: h for ax in axes[0] for h, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    figure.legend(handles.values(), handles, loc="outside lower center", ncols=3, fontsize="small")
+
+
+def budgets(table: pd.DataFrame) -> None:
+    """Mean PSNR of Noise2Score and supervised training against updates; columns family, method, updates, psnr."""
+    families = list(dict.fromkeys(table["family"]))
+    _, axes = plt.subplots(1, len(families), figsize=(9.6, 3.3), squeeze=False)
+    for ax, family in zip(axes[0], families, strict=True):
+        for method in ("supervised", "Noise2Score"):
+            part = table[(table["family"] == family) & (table["method"] == method)]
+            mean = part.groupby("updates")["psnr"].mean()
+            ax.plot(mean.index, mean, "o-", color=COLOURS[method], label=method)
+        for name, style in (("Noise2Void", ":"), ("BM3D", "--")):
+            found = table[(table["family"] == family) & (table["method"] == name)]
+            if len(found):
+                level = found[found["updates"] == found["updates"].max()]["psnr"].mean()
+                ax.axhline(level, color=COLOURS[name], ls=style, lw=1.4, label=name)
+        ticks = sorted(table["updates"].unique())
+        ax.set(xscale="log", xlabel="updates", title=FAMILY_TITLES.get(family, family))
+        ax.set_xticks(ticks, [f"{t:g}" for t in ticks])
+        ax.minorticks_off()
+    axes[0, 0].set_ylabel("mean PSNR, dB")
+    axes[0, 0].legend(fontsize="x-small", loc="lower right")
 
 
 def sweep(table: pd.DataFrame) -> None:
@@ -184,7 +214,7 @@ def level_curves(curves: Mapping[str, Mapping[str, LevelCurve]], true: Mapping[s
             ax.axvline(true[family] * scale, color="black", ls="--", lw=1)
         ax.set(xlabel=LEVEL_LABELS[family], title=family.capitalize(), ylim=(-0.08, 1.3))
     axes[0, 0].set_ylabel("criterion, scaled")
-    axes[0, 0].legend(fontsize="x-small")
+    axes[0, -1].legend(fontsize="x-small", loc="upper right")
 
 
 def before_after(y: Floats, estimate: Floats, clean: Floats | None = None) -> None:
@@ -212,6 +242,8 @@ def variance_law(table: pd.DataFrame, slope: float) -> None:
     for power, name, style in ((0, "Gaussian", "-"), (1, "Poisson", "--"), (2, "Gamma", ":")):
         ax.plot(x, centre[1] * (x / centre[0]) ** power, style, color="black", lw=1, label=name)
     ax.set(xscale="log", yscale="log", xlabel="brightness of a block", ylabel="variance of the noise")
+    ticks = np.geomspace(table["mean"].min(), table["mean"].max(), 4)
+    ax.set_xticks(ticks, [f"{t:.2f}" for t in ticks])
     ax.minorticks_off()
     ax.legend(fontsize="small")
 

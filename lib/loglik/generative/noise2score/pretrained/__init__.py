@@ -18,10 +18,12 @@ from loglik.generative.noise2score.study import METHODS, OUTPUTS, make_net
 
 HERE = Path(__file__).resolve().parent
 BLIND = "Noise2Score, blind"
+LONGER = ("Noise2Score", "supervised")  # also with more updates, named "…, longer"
+STEPS, LONGER_STEPS = 3000, 9000  # updates of each network
 
 
 def names(family: str) -> tuple[str, ...]:
-    """The networks of a family: its methods, and "Noise2Score, blind".
+    """The networks of a family: its methods, "Noise2Score, blind", and those trained longer.
 
     Raises
     ------
@@ -30,7 +32,7 @@ def names(family: str) -> tuple[str, ...]:
     """
     if family not in METHODS:
         raise ValueError(f"unknown family {family!r}; allowed: {', '.join(METHODS)}")
-    return (*METHODS[family], BLIND)
+    return (*METHODS[family], BLIND, *(f"{name}, longer" for name in LONGER))
 
 
 def load_pretrained(family: str, name: str = BLIND) -> nn.Module:
@@ -58,7 +60,7 @@ def load_pretrained(family: str, name: str = BLIND) -> nn.Module:
         raise ValueError(f"no network {name!r} for {family} noise; there are {', '.join(names(family))}")
     from safetensors.torch import load_file
 
-    net = make_net("score" if name == BLIND else OUTPUTS[name])
+    net = make_net(OUTPUTS[name.partition(",")[0]])
     stored = load_file(str(HERE / f"{family}.safetensors"))
     prefix = f"{name}/"
     state = {k.removeprefix(prefix): v.float() for k, v in stored.items() if k.startswith(prefix)}

@@ -1,4 +1,4 @@
-"""Makes the committed weights: ``python -m loglik.generative.noise2score.pretrained.make [OUT] [--steps N]``."""
+"""Makes the committed weights: ``python -m loglik.generative.noise2score.pretrained.make``; ``--help`` has more."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from torch import nn
 
 from loglik.generative.noise2score import images, study, training
 from loglik.generative.noise2score.noise import corrupt, noise_model
-from loglik.generative.noise2score.pretrained import BLIND, HERE
+from loglik.generative.noise2score.pretrained import BLIND, HERE, LONGER, LONGER_STEPS, STEPS
 
-STEPS = 3000
 NOISE_SEED = 2021  # of the noisy training images
 RANGES = {"gaussian": (20 / 255, 55 / 255), "poisson": (0.005, 0.1), "gamma": (40.0, 120.0)}
 SIGMA_A = {"gaussian": (0.1, 0.01), "poisson": (1.5, 0.5), "gamma": (0.1, 0.01)}
+
+LONGER_SIGMA_A = {"gaussian": (0.1, 0.02), "poisson": (2.0, 0.7), "gamma": (0.1, 0.01)}
 
 
 def train_blind(family: str, steps: int) -> nn.Module:
@@ -36,15 +37,17 @@ def train_blind(family: str, steps: int) -> nn.Module:
     return net
 
 
-def train_family(family: str, steps: int) -> dict[str, nn.Module]:
+def train_family(family: str, steps: int, longer: int) -> dict[str, nn.Module]:
     """All networks of a family, by name."""
     scene = study.make_scene(noise_model(family, study.LEVELS[family]), NOISE_SEED)
-    schedule = training.SigmaSchedule(*SIGMA_A[family], steps)
-    nets: dict[str, nn.Module] = {
-        method: study.train_method(method, scene, steps=steps, sigma_schedule=schedule, progress=True)
-        for method in study.METHODS[family]
-    }
-    return {**nets, BLIND: train_blind(family, steps)}
+
+    def train(method: str, steps: int, sigma_a: tuple[float, float]) -> nn.Module:
+        schedule = training.SigmaSchedule(*sigma_a, steps)
+        return study.train_method(method, scene, steps=steps, sigma_schedule=schedule, progress=True)
+
+    nets = {method: train(method, steps, SIGMA_A[family]) for method in study.METHODS[family]}
+    more = {f"{method}, longer": train(method, longer, LONGER_SIGMA_A[family]) for method in LONGER}
+    return {**nets, BLIND: train_blind(family, steps), **more}
 
 
 def save(nets: Mapping[str, nn.Module], path: Path) -> None:
@@ -64,11 +67,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", nargs="?", type=Path, default=HERE)
     parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--longer", type=int, default=LONGER_STEPS)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     for family in study.METHODS:
         started = time.process_time()
-        save(train_family(family, arguments.steps), arguments.out / f"{family}.safetensors")
+        save(train_family(family, arguments.steps, arguments.longer), arguments.out / f"{family}.safetensors")
         print(f"{family}: {time.process_time() - started:.0f} CPU s")
 
 
