@@ -203,6 +203,13 @@ broken, bounds = study.outside_study(
     chapter.rng("outside"),
     progress=lambda parts: chapter.progress(parts, "random networks"),
 )
+chapter.numbers(
+    "universality-lens-broken",
+    **{
+        f"nats after {cfg.sizes[-1]} samples, {name}": regret
+        for name, regret in broken[broken.n == cfg.sizes[-1]].groupby("prior").regret.mean().items()
+    },
+)
 
 # %% mystnb={"figure": {"caption": "Cumulative regret under parity, with and without the lookup tables in the prior. Bars: two standard errors over data sets. Dashed: soft bound of the larger class; the smaller one has none.", "name": "universality-lens-broken"}, "image": {"alt": "Without lookup tables the regret climbs along a straight line past two hundred nats; with them it levels off below the dashed bound of eighty-nine."}}
 figures.outside_the_class(broken, bounds)
