@@ -214,6 +214,13 @@ restarts = (1, 2, 4, 8, 16, 32)
 broken = study_holdout.restart_study(
     1000, restarts, 20, 0.03, max(cfg.n_rep // 4, 2), chapter.entropy("restarts")
 )
+chapter.numbers(
+    "adaptive-data-analysis-broken",
+    **{
+        f"overfit after {restarts[-1]} starts, a holdout that {name}": f"{part.mean():.2f} ± {2 * part.sem():.2f}"
+        for name, part in broken[broken.restarts == restarts[-1]].groupby("holdout").overfit
+    },
+)
 
 # %% mystnb={"figure": {"caption": "Overfit to a holdout of 1000 rows with a budget of 20, against the number of restarts. Bars: two standard errors over repetitions. Dashed: closed form for all the answers that were given.", "name": "adaptive-data-analysis-broken"}, "image": {"alt": "With a holdout that forgets, overfit climbs along the dashed curve; with one that remembers it stays where the first session left it."}}
 figures_idea.forgetful(broken)
