@@ -28,6 +28,9 @@ STATES = ("draft", "complete")
 NOTEBOOKS = ("method", "reproduction", "apply")
 SOURCES = ("paper", "abstract", "official code", "recalled", "derived", "ours")
 
+# LibYAML where PyYAML was built with it: ten times as fast, and as safe.
+FastLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 _text = {"type": "string", "minLength": 1}
 _expression = {"type": "string", "minLength": 3}
 
@@ -244,7 +247,7 @@ def load(path: Path) -> Manifest:
     """
     where = "/".join(path.parts[-4:])
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = yaml.load(path.read_text(encoding="utf-8"), FastLoader)
     except yaml.YAMLError as error:
         raise ValueError(f"{where}: not readable as YAML: {error}") from error
     validate(raw, SCHEMA, where)
@@ -284,8 +287,13 @@ def _check_claims(claims: tuple[ClaimSpec, ...], folder: Path, raw: Mapping[str,
         raise ValueError(f"{where}: without an 'apply' notebook, 'no_apply' has to say why")
 
 
+def read(path: Path) -> Manifest:
+    """Like :func:`load`, but read anew only when the file has changed."""
+    return _load_cached(path, path.stat().st_mtime_ns)
+
+
 @functools.lru_cache(maxsize=256)
-def _load_cached(path: Path, _modified: float) -> Manifest:
+def _load_cached(path: Path, _modified: int) -> Manifest:
     return load(path)
 
 
@@ -294,7 +302,7 @@ def find(address: str) -> Manifest:
     for base in notebook_folders():
         path = base / address / "paper.yml"
         if path.exists():
-            return _load_cached(path, path.stat().st_mtime)
+            return read(path)
     raise FileNotFoundError(
         f"no chapter {address!r}: looked for {address}/paper.yml in "
         + ", ".join(str(base) for base in notebook_folders())

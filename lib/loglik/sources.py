@@ -182,7 +182,7 @@ def source_hash(manifest: Manifest, notebook: str, package: Path = PACKAGE) -> s
     digest = hashlib.sha256()
     _feed(digest, "code", _essence(source).encode())
     for name, path in modules.items():
-        _feed(digest, name, _essence(path.read_text(encoding="utf-8")).encode())
+        _feed(digest, name, _essence_of(path, path.stat().st_mtime_ns).encode())
     for path in data_files(manifest, modules):
         _feed(digest, path.name, path.read_bytes())
     rules = [(c.id, c.criterion.reproduced, c.criterion.partly, c.criterion.at_most) for c in manifest.claims]
@@ -200,6 +200,12 @@ def caption_hash(manifest: Manifest, notebook: str) -> str:
 def _feed(digest: Any, name: str, content: bytes) -> None:
     digest.update(f"{name}:{len(content)}:".encode())
     digest.update(content)
+
+
+@functools.lru_cache(maxsize=4096)
+def _essence_of(path: Path, _modified: int) -> str:
+    """The essence of a module, read once: a rendered book asks for each of them hundreds of times."""
+    return _essence(path.read_text(encoding="utf-8"))
 
 
 def _essence(source: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any, ClassVar
 
 import yaml
@@ -14,7 +13,7 @@ from sphinx.util.docutils import SphinxDirective
 from loglik import claims, manifest
 from loglik.press import catalogue
 from loglik.press.catalogue import UNJUDGED, ClaimRow, Entry, RunRow
-from loglik_book import markup
+from loglik_book import markup, shelf
 from loglik_book.markup import escape, href, link
 
 BLURBS = {
@@ -42,9 +41,9 @@ class FromRecords(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """The table, and its text for search engines and the book's own search."""
-        root, page = Path(self.env.srcdir), self.env.docname
         known = set(self.env.found_docs)
-        return [nodes.raw("", type(self).make(root, page, known, *self.arguments), format="html")]
+        made = type(self).make(self.env.app, self.env.docname, known, *self.arguments)
+        return [nodes.raw("", made, format="html")]
 
 
 def _table(kind: str, filters: str, heads: Iterable[tuple[str, str]], rows: Iterable[str], noun: str) -> str:
@@ -81,9 +80,9 @@ def _row(data: dict[str, str], cells: Iterable[tuple[str, str, str]]) -> str:
 # -- the catalogue -------------------------------------------------------------------------------------------
 
 
-def catalogue_table(root: Path, page: str, known: set[str]) -> str:
+def catalogue_table(app: Sphinx, page: str, known: set[str]) -> str:
     """All papers, to sort and filter."""
-    found = catalogue.entries(root)
+    found = shelf.entries(app)
     filters = (
         markup.options("part", "Part", manifest.PARTS)
         + markup.options("data", "Data", {"real": "real and simulated", "simulated": "simulated only"})
@@ -142,9 +141,9 @@ def _paper_row(number: int, entry: Entry, page: str, known: set[str]) -> str:
 # -- the scoreboard ------------------------------------------------------------------------------------------
 
 
-def scoreboard(root: Path, page: str, known: set[str]) -> str:
+def scoreboard(app: Sphinx, page: str, known: set[str]) -> str:
     """Every claim of every chapter."""
-    found = catalogue.claims_table(root)
+    found = shelf.claims(app)
     if not found:
         return '<p class="lk-empty">No chapter has claims yet; they appear here with the first one.</p>'
     papers = {row.address: row.title for row in found}
@@ -208,9 +207,9 @@ def _claim_row(row: ClaimRow, page: str, known: set[str]) -> str:
 # -- statistics ----------------------------------------------------------------------------------------------
 
 
-def statistics(root: Path, page: str, known: set[str]) -> str:
+def statistics(app: Sphinx, page: str, known: set[str]) -> str:
     """Cost of every recorded notebook."""
-    found = catalogue.statistics_table(root)
+    found = shelf.runs(app)
     if not found:
         return '<p class="lk-empty">No run has been recorded yet.</p>'
     filters = markup.options("profile", "Profile", {p: p for p in reversed(catalogue.PROFILES)})
@@ -240,10 +239,10 @@ def _run_row(row: RunRow, page: str, known: set[str]) -> str:
     )
 
 
-def versions(root: Path, page: str, known: set[str]) -> str:
+def versions(app: Sphinx, page: str, known: set[str]) -> str:
     """Versions of the libraries behind the shown records."""
     found: dict[str, set[str]] = {}
-    for entry in catalogue.entries(root):
+    for entry in shelf.entries(app):
         for name, version in (entry.record["provenance"]["versions"] if entry.record else {}).items():
             found.setdefault(name, set()).add(version)
     if not found:
@@ -258,9 +257,9 @@ def versions(root: Path, page: str, known: set[str]) -> str:
 # -- the landing page and the parts --------------------------------------------------------------------------
 
 
-def part_cards(root: Path, page: str, known: set[str]) -> str:
+def part_cards(app: Sphinx, page: str, known: set[str]) -> str:
     """One card per part, with the state of its papers."""
-    found = catalogue.entries(root)
+    found = shelf.entries(app)
     cards = (_card(part, [e for e in found if e.part == part], page, known) for part in manifest.PARTS)
     return f'<div class="lk-cards">{"".join(cards)}</div>'
 
@@ -289,9 +288,9 @@ def _short(entry: Entry, page: str, known: set[str]) -> str:
     )
 
 
-def book_state(root: Path, page: str, known: set[str]) -> str:
+def book_state(app: Sphinx, page: str, known: set[str]) -> str:
     """Where the book stands, in numbers."""
-    found = catalogue.entries(root)
+    found = shelf.entries(app)
     written = sum(entry.state == "complete" for entry in found)
     counts = catalogue.total(found)
     judged = sum(counts.values()) - counts[UNJUDGED]
@@ -305,11 +304,11 @@ def book_state(root: Path, page: str, known: set[str]) -> str:
     return f'<div class="lk-book-state"><div class="lk-tiles">{tiles}</div>{shown}<p>{board}</p></div>'
 
 
-def part_papers(root: Path, page: str, known: set[str], part: str) -> str:
+def part_papers(app: Sphinx, page: str, known: set[str], part: str) -> str:
     """The papers of one part with their promises."""
     if part not in manifest.PARTS:
         raise ValueError(f"no part {part!r}; parts: {', '.join(manifest.PARTS)}")
-    return "".join(_paper_card(entry, page, known) for entry in catalogue.entries(root) if entry.part == part)
+    return "".join(_paper_card(entry, page, known) for entry in shelf.entries(app) if entry.part == part)
 
 
 def _paper_card(entry: Entry, page: str, known: set[str]) -> str:

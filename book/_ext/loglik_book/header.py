@@ -13,7 +13,7 @@ from sphinx.application import Sphinx
 from loglik import manifest
 from loglik.press import catalogue
 from loglik.press.catalogue import Entry, Repository
-from loglik_book import markup, panel, results
+from loglik_book import markup, panel, shelf
 from loglik_book.markup import escape, href, link
 
 TABS = {
@@ -35,19 +35,12 @@ def insert(
     pieces = page.split("/")
     if pieces[0] != "notebooks" or len(pieces) != 4 or "body" not in context:
         return
-    entry = _entries(app).get("/".join(pieces[1:3]))
+    entry = next((e for e in shelf.entries(app) if e.address == "/".join(pieces[1:3])), None)
     if entry is None:
         return
     made = Header(app, page, entry, context).html()
     head, title, rest = context["body"].partition("</h1>")
     context["body"] = head + title + made + rest if title else made + context["body"]
-
-
-def _entries(app: Sphinx) -> dict[str, Entry]:
-    """All papers by address, read once a build: whether a record is stale takes a hash of every notebook."""
-    if not hasattr(app, "loglik_entries"):
-        app.loglik_entries = {e.address: e for e in catalogue.entries(Path(app.srcdir))}  # type: ignore[attr-defined]
-    return app.loglik_entries  # type: ignore[attr-defined]
 
 
 class Header:
@@ -58,7 +51,7 @@ class Header:
         self.root = Path(app.srcdir)
         self.name = page.rpartition("/")[2]
         self.repository = catalogue.repository(self.root)
-        self.chapter = results.chapters(app)[entry.address]
+        self.chapter = shelf.chapters(app)[entry.address]
         self.run = catalogue.page_states(self.root).get(page, {})
 
     def html(self) -> str:

@@ -7,6 +7,7 @@ hold it. The page links them below the equation; the API reference links the equ
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from sphinx.util import logging
 
 from loglik.manifest import Manifest, NumberedResult
 from loglik.press import catalogue
+from loglik_book import shelf
 
 LOG = logging.getLogger(__name__)
 
@@ -28,20 +30,13 @@ def connect(app: Sphinx) -> None:
     app.connect("autodoc-process-docstring", link_equations)
 
 
-def chapters(app: Sphinx) -> dict[str, Manifest]:
-    """Manifests of all chapters, read once a build."""
-    if not hasattr(app, "loglik_chapters"):
-        app.loglik_chapters = catalogue.chapters(Path(app.srcdir))  # type: ignore[attr-defined]
-    return app.loglik_chapters  # type: ignore[attr-defined]
-
-
 # -- from the equation to the code ---------------------------------------------------------------------------
 
 
 def link_code(app: Sphinx, doctree: nodes.document, page: str) -> None:
     """Put links to code and tests below each numbered result of a chapter page."""
     pieces = page.split("/")
-    chapter = chapters(app).get("/".join(pieces[1:3])) if pieces[0] == "notebooks" else None
+    chapter = shelf.chapters(app).get("/".join(pieces[1:3])) if pieces[0] == "notebooks" else None
     if chapter is None:
         return
     known = {result.label: result for result in chapter.results}
@@ -92,8 +87,13 @@ def _test(app: Sphinx, chapter: Manifest, name: str) -> nodes.reference:
 
 def _line(path: Path, name: str) -> int:
     """Where a test function begins; a class of tests may hold it."""
+    return _functions(path, path.stat().st_mtime_ns).get(name, 1)
+
+
+@functools.lru_cache(maxsize=256)
+def _functions(path: Path, _modified: int) -> dict[str, int]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    return next((n.lineno for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n.name == name), 1)
+    return {node.name: node.lineno for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
 
 
 # -- and back ------------------------------------------------------------------------------------------------
@@ -107,7 +107,7 @@ def link_equations(app: Sphinx, what: str, name: str, obj: Any, options: Any, li
 
 
 def _computed_by(app: Sphinx, name: str) -> Iterator[tuple[Manifest, NumberedResult]]:
-    for chapter in chapters(app).values():
+    for chapter in shelf.chapters(app).values():
         for result in chapter.results:
             if name in result.code:
                 yield chapter, result

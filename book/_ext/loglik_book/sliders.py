@@ -12,7 +12,7 @@ from sphinx.application import Sphinx
 
 from loglik import claims
 from loglik.press import explore
-from loglik_book import results
+from loglik_book import shelf
 from loglik_book.markup import escape
 
 
@@ -24,7 +24,7 @@ def connect(app: Sphinx) -> None:
 def add_slider(app: Sphinx, doctree: nodes.document, page: str) -> None:
     """Put the slider below its figure, and the frames where the page finds them."""
     pieces = page.split("/")
-    chapter = results.chapters(app).get("/".join(pieces[1:3])) if pieces[0] == "notebooks" else None
+    chapter = shelf.chapters(app).get("/".join(pieces[1:3])) if pieces[0] == "notebooks" else None
     found = explore.frames(Path(app.srcdir), chapter) if chapter else None
     if chapter is None or found is None or found["notebook"] != pieces[3]:
         return

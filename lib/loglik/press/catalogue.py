@@ -98,12 +98,12 @@ class RunRow:
     page: str
 
 
-def claims_table(root: Path) -> list[ClaimRow]:
-    """Every claim of every chapter with its verdict, in the order of the book."""
+def claims_table(root: Path, found: Iterable[Entry] | None = None) -> list[ClaimRow]:
+    """Every claim of every chapter with its verdict, in the order of the book; `found` are its entries, if known."""
     written = chapters(root)
     return [
         row
-        for entry in entries(root)
+        for entry in (entries(root) if found is None else found)
         if entry.address in written
         for row in _claim_rows(root, entry, written[entry.address])
     ]
@@ -149,11 +149,11 @@ def _ours(found: Mapping[str, Any]) -> str:
     return text + (f" [{claims.number(interval[0])}, {claims.number(interval[1])}]" if interval else "")
 
 
-def statistics_table(root: Path) -> list[RunRow]:
-    """Cost and provenance of every notebook in every record, in the order of the book."""
+def statistics_table(root: Path, found: Iterable[Entry] | None = None) -> list[RunRow]:
+    """Cost and provenance of every notebook in every record, in the order of the book; `found` as above."""
     rows: list[RunRow] = []
     written = chapters(root)
-    for entry in entries(root):
+    for entry in entries(root) if found is None else found:
         for profile in reversed(PROFILES) if entry.address in written else ():
             record = record_at(root, entry.address, profile)
             if record:

@@ -91,7 +91,7 @@ class Entry:
 def planned(root: Path) -> dict[str, Mapping[str, Any]]:
     """Papers without a chapter yet, by address, from ``book/planned.yml``; checked like a manifest."""
     path = root / "book" / "planned.yml"
-    found = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    found = yaml.load(path.read_text(encoding="utf-8"), manifest.FastLoader) or {}
     schema = {
         "type": "object",
         "properties": manifest.ENTRY,
@@ -106,7 +106,7 @@ def planned(root: Path) -> dict[str, Mapping[str, Any]]:
 def chapters(root: Path) -> dict[str, manifest.Manifest]:
     """Manifests of the chapters that exist, by address."""
     paths = sorted(root.glob("notebooks/*/*/paper.yml"))
-    return {m.address: m for m in map(manifest.load, paths)}
+    return {m.address: m for m in map(manifest.read, paths)}
 
 
 def record_at(root: Path, address: str, profile: str) -> dict[str, Any] | None:

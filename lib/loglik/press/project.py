@@ -81,7 +81,7 @@ class Project:
         """The checked manifest of a chapter; a ``ValueError`` names the chapters that exist."""
         if address not in self.addresses():
             raise ValueError(f"no chapter {address!r}; chapters: {', '.join(self.addresses()) or 'none yet'}")
-        return manifest.load(self.root / "notebooks" / address / "paper.yml")
+        return manifest.read(self.root / "notebooks" / address / "paper.yml")
 
     def notebooks(self, address: str) -> list[Notebook]:
         """The notebooks of a chapter, in reading order."""
