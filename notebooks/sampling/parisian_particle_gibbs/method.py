@@ -231,6 +231,13 @@ for name, (m, data, n, method) in cases.items():
         for k in range(len(share))
     ]
 broken = pd.DataFrame(rows)
+chapter.numbers(
+    "parisian-particle-gibbs-broken",
+    **{
+        f"bias left, {row.case}": f"{row.share:.0%} ± {1.96 * row['s.e.']:.0%}"
+        for _, row in broken[broken.sweep == broken.sweep.max()].iterrows()
+    },
+)
 
 # %% mystnb={"figure": {"caption": "Bias that is left after each sweep, as a share of sweep 0's bias. Bars: 95 % over independent chains. With the genealogy in the place of backward draws, in five dimensions or with one free particle, sweeps hardly help.", "name": "parisian-particle-gibbs-broken"}, "image": {"alt": "The curve for ten particles falls to near zero within ten sweeps. The other three fall much more slowly, the genealogy's least."}}
 figures.broken(broken)
