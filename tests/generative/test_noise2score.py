@@ -506,3 +506,118 @@ def test_bad_input_is_named(call, words):
 def test_unequal_numbers_of_noise_models_are_named():
     with pytest.raises(ValueError, match=r"zip|noise models"):
         n2s.train_score(n2s.DnCNN(1, 4, 2), [np.zeros((40, 40))], [n2s.GaussianNoise(0.1)] * 2, steps=1)
+
+
+# -- the reader's workflow --------------------------------------------------------------------------------------------
+
+
+def test_risk_without_a_clean_image_is_the_true_one():
+    """SURE and PURE of a smoothing filter on 96 x 96 pixels, within 0.5 dB (about four standard deviations)."""
+    from scipy.ndimage import uniform_filter
+
+    clean = images.centre(images.grey(images.photograph("coins")), 96)
+    for family in ("gaussian", "poisson"):
+        noise = n2s.noise_model(family, study.LEVELS[family])
+        y = noise.sample(clean, np.random.default_rng(5))
+        table = workflow.estimated_psnr(
+            {"filter": lambda t: uniform_filter(t, 3)}, y, noise, np.random.default_rng(6), clean
+        )
+        assert abs(table.iloc[0, 0] - table.iloc[0, 1]) < 0.5
+
+
+def test_checks_tell_good_noise_from_correlated_noise():
+    from scipy.ndimage import gaussian_filter
+
+    noise = n2s.GaussianNoise(0.1)
+    clean = np.full((96, 96), 0.5)
+    rng = np.random.default_rng(0)
+    curve = n2s.LevelCurve(np.array([0.05, 0.1, 0.15]), np.array([2.0, 1.0, 2.0]), 1, True)
+    white = noise.sample(clean, rng)
+    soft = gaussian_filter(rng.standard_normal(clean.shape), 0.8)
+    row = "the noise of neighbours is independent (correlation)"
+    good = workflow.check_assumptions(white, clean, noise, curve, 0.0)
+    bad = workflow.check_assumptions(clean + 0.1 * soft / soft.std(), clean, noise, curve, 0.0)
+    assert good.holds.all()
+    assert not bad.holds[row]
+
+
+def test_adapting_leaves_the_network_as_it_was():
+    net = n2s.load_pretrained("gaussian")
+    before = {k: v.clone() for k, v in net.state_dict().items()}
+    y = n2s.GaussianNoise(0.1).sample(np.full((96, 96), 0.5), np.random.default_rng(0))
+    own = workflow.adapt(net, y, n2s.GaussianNoise(0.1), 2)
+    assert all(torch.equal(before[k], v) for k, v in net.state_dict().items())
+    assert any(not torch.equal(before[k], v) for k, v in own.state_dict().items())
+
+
+def test_every_method_trains_and_denoises():
+    for family, methods in study.METHODS.items():
+        scene = study.make_scene(
+            n2s.noise_model(family, study.LEVELS[family]), 1, n_train=1, n_test=2, test_size=64
+        )
+        table = study.compare_methods(scene, methods, [0], steps=2, network={"width": 4, "depth": 2})
+        assert set(table.method) == {"noisy", *methods}
+        assert np.isfinite(table[["psnr", "ssim"]].to_numpy()).all()
+        gaps = study.differences(table, ["supervised", "not there"])
+        assert list(gaps.other) == ["supervised"]
+    with pytest.raises(ValueError, match="no method"):
+        study.train_method("SURE", scene)
+
+
+def test_sweep_and_blind_table_have_a_row_for_each_image():
+    scene = study.make_scene(n2s.GaussianNoise(0.1), 1, n_train=1, n_test=2, test_size=64)
+    table = study.sigma_sweep(scene, [0.05, 0.1], steps=1, network={"width": 4, "depth": 2})
+    assert len(table) == 4
+    blind_net, known = (n2s.load_pretrained("gaussian", name) for name in (pretrained.BLIND, "Noise2Score"))
+    rows, curves = study.blind_table(scene, blind_net, known)
+    assert len(rows) == 4
+    assert set(curves["tv"]) == set(scene.test)
+
+
+def test_one_dimensional_scores_are_learnt_by_both_losses():
+    """After 300 steps the relative error is below a half for AR-DAE and SURE (0.2 in trials)."""
+    prior, sigma = onedim.mixture_prior(points=300), 0.1
+    learned = onedim.train_scores(
+        prior, sigma, [onedim.ardae(0.1), onedim.sure(sigma)], 1, steps=300, batch=256, hidden=24, lr=1e-2
+    )
+    y = np.linspace(-0.2, 1.3, 200)
+    for values, law in zip(
+        learned(y),
+        (onedim.smoothed(prior, sigma, 0.1, y), onedim.exact(prior, n2s.GaussianNoise(sigma), y)),
+        strict=True,
+    ):
+        error = ((values[0] - law.score) ** 2 * law.density).sum() / (law.score**2 * law.density).sum()
+        assert error < 0.25
+
+
+def test_folders_make_a_scene(tmp_path):
+    for part in ("train", "test"):
+        (tmp_path / part).mkdir()
+        for k in range(2):
+            np.save(tmp_path / part / f"{k}.npy", np.random.default_rng(k).random((48, 50)))
+    scene = study.make_scene(
+        n2s.GaussianNoise(0.1), 0, folders=(str(tmp_path / "train"), str(tmp_path / "test"))
+    )
+    assert scene.channels == 1
+    assert list(scene.test) == ["1", "2"]
+
+
+def test_a_denoised_image_survives_its_file(tmp_path):
+    image = np.random.default_rng(0).random((3, 20, 24))
+    workflow.save_image(image, tmp_path / "a.png")
+    assert np.abs(n2s.read_image(tmp_path / "a.png") - image).max() <= 0.5 / 255 + 1e-9
+
+
+def test_figures_of_smallest_inputs_draw():
+    import matplotlib.pyplot as plt
+    import pandas as pd
+
+    from loglik.generative.noise2score import figures
+
+    image = np.random.default_rng(0).random((3, 16, 16))
+    figures.gallery(image, {"a": image, "b": image}, (slice(0, 8), slice(0, 8)))
+    figures.before_after(image, 0.9 * image)
+    figures.variance_law(pd.DataFrame({"mean": [0.2, 0.5], "variance": [0.01, 0.02]}), 1.0)
+    curve = n2s.LevelCurve(np.array([0.05, 0.1, 0.15]), np.array([np.inf, 1.0, 2.0]), 1, False)
+    figures.level_curves({"gaussian": {"a": curve}}, {})
+    plt.close("all")

@@ -20,9 +20,7 @@
 # %% tags=["parameters"]
 profile: str = "book"  # smoke | book | full
 seed: int = 0  # any integer from 0; all randomness follows from it
-data: str = (
-    "coins"  # path of a PNG, TIFF, JPEG, BMP or NPY file; or camera, aero, coins, moon, clock, china, chelsea
-)
+data: str = "coins"  # path of a PNG, TIFF, JPEG, BMP or NPY file, or a test photograph such as coins
 white = None  # type: Optional[float] pixel value that means 1; None takes the range of the file's integers
 family: str = "auto"  # gaussian, poisson or gamma; auto lets the image decide
 level = None  # type: Optional[float] σ or ζ on the scale of [0, 1], or k; None estimates it

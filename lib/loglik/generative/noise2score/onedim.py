@@ -231,7 +231,9 @@ def sure(sigma: float) -> Callable[[Callable[[Tensor], Tensor], Tensor, torch.Ge
     """SURE of ``y + σ² score``, over σ², with the exact derivative."""
 
     def loss(score: Callable[[Tensor], Tensor], y: Tensor, _: torch.Generator) -> Tensor:
-        value, slope = torch.func.jvp(score, (y,), (torch.ones_like(y),))  # type: ignore[misc]
+        points = y.detach().requires_grad_(True)
+        value = score(points)
+        (slope,) = torch.autograd.grad(value.sum(), points, create_graph=True)
         return (sigma**2 * value.square() + 2 * sigma**2 * slope).mean(1)
 
     return loss

@@ -18,7 +18,10 @@ from loglik.generative.noise2score.study import METHODS, OUTPUTS, make_net
 
 HERE = Path(__file__).resolve().parent
 BLIND = "Noise2Score, blind"
-LONGER = ("Noise2Score", "supervised")  # also with more updates, named "…, longer"
+LONGER = {  # also with more updates, named "…, longer"
+    "gaussian": ("Noise2Score", "supervised"),
+    "poisson": ("Noise2Score", "supervised"),
+}
 STEPS, LONGER_STEPS = 3000, 9000  # updates of each network
 
 
@@ -32,7 +35,7 @@ def names(family: str) -> tuple[str, ...]:
     """
     if family not in METHODS:
         raise ValueError(f"unknown family {family!r}; allowed: {', '.join(METHODS)}")
-    return (*METHODS[family], BLIND, *(f"{name}, longer" for name in LONGER))
+    return (*METHODS[family], BLIND, *(f"{name}, longer" for name in LONGER.get(family, ())))
 
 
 def load_pretrained(family: str, name: str = BLIND) -> nn.Module:

@@ -19,7 +19,7 @@ NOISE_SEED = 2021  # of the noisy training images
 RANGES = {"gaussian": (20 / 255, 55 / 255), "poisson": (0.005, 0.1), "gamma": (40.0, 120.0)}
 SIGMA_A = {"gaussian": (0.1, 0.01), "poisson": (1.5, 0.5), "gamma": (0.1, 0.01)}
 
-LONGER_SIGMA_A = {"gaussian": (0.1, 0.02), "poisson": (2.0, 0.7), "gamma": (0.1, 0.01)}
+LONGER_SIGMA_A = {"gaussian": (0.1, 0.02), "poisson": (2.0, 0.7)}
 
 
 def train_blind(family: str, steps: int) -> nn.Module:
@@ -46,7 +46,8 @@ def train_family(family: str, steps: int, longer: int) -> dict[str, nn.Module]:
         return study.train_method(method, scene, steps=steps, sigma_schedule=schedule, progress=True)
 
     nets = {method: train(method, steps, SIGMA_A[family]) for method in study.METHODS[family]}
-    more = {f"{method}, longer": train(method, longer, LONGER_SIGMA_A[family]) for method in LONGER}
+    chosen = LONGER.get(family, ())
+    more = {f"{method}, longer": train(method, longer, LONGER_SIGMA_A[family]) for method in chosen}
     return {**nets, BLIND: train_blind(family, steps), **more}
 
 
