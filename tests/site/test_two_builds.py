@@ -22,7 +22,8 @@ def differing(first, second):
     return sorted(
         name
         for name in names
-        if not any(piece.startswith(".") for piece in name.split("/"))
+        if name != "searchindex.js"
+        and not any(piece.startswith(".") for piece in name.split("/"))
         and (
             not ((first / name).is_file() and (second / name).is_file())
             or sitehash.normalised(first / name) != sitehash.normalised(second / name)

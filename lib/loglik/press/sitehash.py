@@ -17,8 +17,8 @@ from loglik import provenance
 STAMP = re.compile(r'(<code class="lk-build">)[^<]*(</code>)')
 # What tells of one run: its line under the summary, and time and memory in the page's header.
 _RUN_LINE = re.compile(r"""<p class=(['"])loglik-run\1.*?</p>""", re.DOTALL)
+_INDEX = "searchindex.js"
 _RUN_FACTS = re.compile(r"<div><dt>(Run time|Memory)</dt><dd>.*?</dd></div>", re.DOTALL)
-_RUN_TEXT = re.compile(r"[^\n]* s wall, [^\n]* s CPU, [^\n]*")
 
 
 def site_hash(folder: Path) -> str:
@@ -26,8 +26,8 @@ def site_hash(folder: Path) -> str:
     digest = hashlib.sha256()
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         name = path.relative_to(folder).as_posix()
-        if any(piece.startswith(".") for piece in name.split("/")):
-            continue  # Sphinx's own notes, such as .buildinfo
+        if name == _INDEX or any(piece.startswith(".") for piece in name.split("/")):
+            continue  # made from the pages, words of single runs included; and Sphinx's notes, such as .buildinfo
         content = normalised(path)
         digest.update(f"{name}:{len(content)}:".encode())
         digest.update(content)
@@ -43,8 +43,6 @@ def normalised(path: Path) -> bytes:
         return json.dumps(
             _without_runs(json.loads(path.read_text(encoding="utf-8"))), sort_keys=True
         ).encode()
-    if path.name == "searchindex.js":
-        return _RUN_TEXT.sub("", path.read_text(encoding="utf-8")).encode()
     return path.read_bytes()
 
 
