@@ -121,3 +121,51 @@ def _kind(kind: str) -> str:
     if kind not in ("forward", "reverse"):
         raise ValueError(f"kind must be 'forward' or 'reverse', got {kind!r}")
     return kind
+
+
+def lemma_residual(n: int, rng: np.random.Generator, *, bins: int = 20) -> float:
+    """Largest deviation from the lemma over `n` random policies, references and rewards.
+
+    Both sides of :func:`regularised_reward`'s identity, and the objective's gradient by a complex step
+    against ``-beta`` times :func:`reverse_kl_grad`.
+    """
+    ref, rewards = rng.dirichlet(np.full(bins, 2.0)), rng.normal(size=bins)
+    beta = float(rng.uniform(0.1, 2))
+    best, log_z = tilt(rewards, ref, beta)
+    z = rng.normal(size=(n, bins))
+    logp = log_softmax(z, axis=-1)
+    kl = (np.exp(logp) * (logp - np.log(best))).sum(-1)
+    value = np.abs(regularised_reward(z, rewards, ref, beta) + beta * kl - beta * log_z).max()
+    step = 1e-30j * np.eye(bins)  # a complex step differentiates to machine precision
+    moved = z[:, None, :] + step
+    log_sum = np.log(np.exp(moved).sum(-1, keepdims=True))
+    log_moved = moved - log_sum
+    objective = (np.exp(log_moved) * (rewards - beta * (log_moved - np.log(ref)))).sum(-1)
+    gradient = objective.imag / 1e-30
+    return float(max(value, np.abs(gradient + beta * reverse_kl_grad(z, best)).max()))
+
+
+def two_bin_residual(n: int, rng: np.random.Generator) -> tuple[float, int]:
+    """Largest deviation of :func:`log_odds_step` from a step of the gradients, and wrongly predicted winners.
+
+    Returns
+    -------
+    (float, int)
+        Over `n` random masses and targets; the winner is the KL whose step moves the log-odds more.
+    """
+    p, q1, q2 = rng.uniform(1e-3, 0.3, (3, n))
+    z = np.log(np.stack([p, p, 1 - 2 * p], -1))
+    target = np.stack([q1, q2, 1 - q1 - q2], -1)
+    steps = [-gradient(z, target) for gradient in (forward_kl_grad, reverse_kl_grad)]
+    moves = [step[:, 0] - step[:, 1] for step in steps]
+    kinds: tuple[Kind, Kind] = ("forward", "reverse")
+    predicted = [log_odds_step(p, q1, q2, kind) for kind in kinds]
+    worst = max(float(np.abs(a - b).max()) for a, b in zip(moves, predicted, strict=True))
+    wrong = (np.abs(moves[1]) > np.abs(moves[0])) != (p > logarithmic_mean(q1, q2))
+    return worst, int(wrong.sum())
+
+
+def relocations(logits: ArrayLike, target: ArrayLike, *, lr: float, steps: int) -> dict[Kind, Floats]:
+    """:func:`relocation_curve` of both kinds."""
+    kinds: tuple[Kind, Kind] = ("forward", "reverse")
+    return {kind: relocation_curve(logits, target, kind, lr=lr, steps=steps) for kind in kinds}
