@@ -53,7 +53,7 @@ chapter = Chapter("language/on_policy_preferences/reproduction", profile=profile
 # %% tags=["hide-input"]
 cfg = chapter.settings(
     smoke=dict(n_seeds=2, n_tuning=1, budget=400, reuse=(1, 5, 20), n_bins=1000, relocation=500, n_transformer=0,
-               length_seeds=2, length=dict(budget=64, batch=32, inner_steps=2, n_eval=16, rm_steps=5)),
+               length_seeds=2, length=dict(budget=32, batch=16, inner_steps=1, n_eval=8, rm_steps=5)),
     book=dict(n_seeds=10, n_tuning=3, budget=2000, reuse=(1, 2, 5, 10, 30, 100), n_bins=100_000, relocation=2000,
               n_transformer=2, length_seeds=3, length=dict(looks=4)),
     full=dict(n_seeds=10, n_tuning=10, budget=2000, reuse=(1, 2, 5, 10, 30, 100), n_bins=100_000, relocation=2000,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,30 +15,23 @@ PROMPT = 4  # tokens that a prompt has after <bos>
 MAX_ANSWER = 20  # longest answer in tokens, <eos> included
 
 
-class Clauses(NamedTuple):
-    """Clauses as ids: <bos>, four tokens of prompt, the answer, <eos>."""
-
-    train: TokenBatch  # of four fifths of the verses
-    held: TokenBatch  # of the fifth that neither the base model nor the parent saw
-
-
 def split_clauses(text: str) -> list[str]:
     """A verse cut after each colon, semicolon, full stop and question mark."""
     return [part.strip() for part in re.split(r"(?<=[:;.?])\s+", text) if part.strip()]
 
 
-def load_clauses(tokenizer: Any) -> Clauses:
-    """Clauses of 6 to 24 tokens, in the order of the book.
+def load_clauses(tokenizer: Any, *, held: bool) -> TokenBatch:
+    """Clauses of 6 to 24 tokens as ids: <bos>, four tokens of prompt, the answer, <eos>; in the book's order.
 
     Parameters
     ----------
     tokenizer : tokenizer of `transformers`
         With <bos> and <eos>, such as that of :func:`loglik.language.base.load_base`.
+    held : bool
+        Those of the fifth of verses that neither the base model nor the parent saw, or those of the other verses.
     """
-    docs = corpora.load_corpus("kjv")
-    return Clauses(
-        *(_encoded(tokenizer, [d for d in docs if corpora.held_out(d) is held]) for held in (False, True))
-    )
+    docs = [doc for doc in corpora.load_corpus("kjv") if corpora.held_out(doc) is held]
+    return _encoded(tokenizer, docs)
 
 
 def prompts_of(clauses: TokenBatch) -> list[list[int]]:

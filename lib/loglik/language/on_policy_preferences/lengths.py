@@ -235,7 +235,7 @@ def length_study(
         and the reward model's accuracy on held-out answers.
     """
     parent, tokenizer = load_parent()
-    clauses = load_clauses(tokenizer).held
+    clauses = load_clauses(tokenizer, held=True)
     prompts = prompts_of(clauses)
     end, fill = tokenizer.eos_token_id, tokenizer.pad_token_id
     sampler = Sampler(end, fill, MAX_ANSWER)

@@ -41,7 +41,7 @@ def load_parent() -> tuple[Any, Any]:
 def train_parent(*, steps: int = 1500, batch_size: int = 64, seed: int = 0, progress: bool = False) -> Any:
     """Train a parent on the clauses of the four fifths of verses, with their ends."""
     _, tokenizer = load_base()
-    clauses = load_clauses(tokenizer).train
+    clauses = load_clauses(tokenizer, held=False)
     model = new_parent(len(tokenizer), seed=seed)
     config = TrainConfig(
         steps=steps, batch_size=batch_size, lr=6e-3, warmup=min(50, steps // 2), seed=seed, progress=progress
