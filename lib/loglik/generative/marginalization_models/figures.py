@@ -159,3 +159,26 @@ def losses(table: pd.DataFrame, methods: Sequence[str]) -> None:
         )
     ax.set(xticks=range(len(columns)), xticklabels=columns, ylabel="log loss of a hidden cell (nats)")
     ax.legend(fontsize=9)
+
+
+def molecules(logp: Mapping[str, Any], drawn: Mapping[str, Sequence[Any]]) -> None:
+    """Histograms of logP by the wanted value, and beside them a row of drawn molecules for each."""
+    count = max(map(len, drawn.values()))
+    figure = plt.figure(figsize=(10.4, 1.9 * len(drawn)))
+    grid = figure.add_gridspec(len(drawn), count + 2, wspace=0.05, hspace=0.25)
+    ax = figure.add_subplot(grid[:, :2])
+    bins = np.linspace(-9, 9, 46).tolist()
+    colours = dict(zip(logp, ("0.7", PALETTE[0], PALETTE[1]), strict=False))
+    for name, values in logp.items():
+        ax.hist(
+            values, bins, density=True, histtype="stepfilled", alpha=0.55, color=colours[name], label=name
+        )
+    ax.set(xlabel="logP (Crippen)", ylabel="density")
+    ax.legend(fontsize=8, loc="upper left")
+    for line, (name, pictures) in enumerate(drawn.items()):
+        for column, picture in enumerate(pictures):
+            cell = figure.add_subplot(grid[line, column + 2])
+            cell.imshow(picture, interpolation="antialiased")
+            cell.axis("off")
+            if column == 0:
+                cell.set_title(name, fontsize=9, loc="left", color=colours[name])
