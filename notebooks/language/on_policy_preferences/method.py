@@ -66,7 +66,7 @@ bandits = {"R1": PreferenceBandit(peak=70), "R2": PreferenceBandit(peak=20)}
 pd.DataFrame(
     {
         name: {
-            "mass within ten tokens of the peak": b.ref_logp.exp()[int(b.rewards.argmax()) - 10 :][:20]
+            "mass within ten tokens of the peak": b.ref_logp.exp()[int(b.rewards.argmax()) - 10 :][:21]
             .sum()
             .item(),
             "reward of the reference": float(b.exact_reward(b.ref_logits)),
