@@ -165,6 +165,15 @@ def test_kl_identity_and_optimality_over_all_81_strings():
     assert (others <= found["LR"] + 1e-12).all()
 
 
+def test_likelihood_gap_contains_the_entropies():
+    rng = np.random.default_rng(5)
+    x = theory.strings(3, 4)
+    p, q, child = (theory.log_probability(theory.random_chain(3, rng), x) for _ in range(3))
+    gap = np.exp(q) @ -child - np.exp(p) @ -child
+    entropies = [-float(np.exp(law) @ law) for law in (q, p)]
+    assert gap == pytest.approx(entropies[0] + theory.kl(q, child) - entropies[1] - theory.kl(p, child), abs=1e-10)
+
+
 def test_chain_is_a_law_and_samples_follow_it():
     chain = theory.random_chain(3, np.random.default_rng(1))
     x = theory.strings(3, 4)

@@ -145,8 +145,9 @@ Code(
 #
 # ## The smallest example
 # Markov chains over three symbols and strings of length eight, so that all 6561 strings can be enumerated. The known
-# law is noisy, the unknown one predictable. The child is estimated from 200 known strings. The parent is either
-# *broad*, the even mixture of both laws, or *narrow*: uniform, it knows neither.
+# law is noisy; the unknown one nearly always takes the step that is likeliest under the known law, so the child
+# finds its strings *more* likely than known ones. The child is estimated from 200 known strings. The parent is the
+# unknown law itself, or *broad*, the even mixture of both laws, or *narrow*: uniform, it knows neither.
 
 # %%
 world = examples.small_world(chapter.rng("chains"))
@@ -154,7 +155,7 @@ rows = {name: world.brackets(name) for name in world.parents}
 small = pd.DataFrame({name: r._asdict() for name, r in rows.items()}).T
 small.assign(**{f"AUROC {k}": [world.auroc(name, k) for name in small.index] for k in ("LR", "LH")}).round(3)
 
-# %% mystnb={"figure": {"caption": "The two brackets of the identity, exact, for three parents of the same child. Diamonds: the gap of mean scores, which they must add up to.", "name": "llm-ood-ratio-brackets"}, "image": {"alt": "Stacked bars for three parents. With the exact and the broad parent the brackets add up to a wide positive gap; with the narrow one the gap is smaller. Diamonds sit at the ends."}}
+# %% mystnb={"figure": {"caption": "The two brackets of the identity, exact, for three parents of the same child. Diamonds: the gap of mean scores, which they must add up to.", "name": "llm-ood-ratio-brackets"}, "image": {"alt": "Stacked bars for three parents. With the exact and the broad parent the brackets add up to a positive gap; with the narrow one the gap is negative. Diamonds sit at the ends."}}
 figures.brackets(small)
 
 # %% [markdown]

@@ -40,7 +40,7 @@ def base_study(
     seeds: Sequence[int],
     *,
     n_train: int = 400,
-    epochs: float = 2.0,
+    epochs: float = 3.0,
     lr: float = 2e-3,
     max_len: int = 64,
     known: Sequence[str] = ("gospels", "ham", "spam"),
