@@ -120,7 +120,7 @@ own = workflow.adapt(net, image.y, chosen, cfg.own_steps, seed=seed)
 denoised = workflow.denoise_planes(net, image.y, chosen)
 adapted = workflow.denoise_planes(own, image.y, chosen)
 
-# %% mystnb={"figure": {"caption": "The noisy image, the denoised one (network as it comes), the truth where it is known, and what was taken away, stretched around grey. In the last there should be noise and nothing that you recognise.", "name": "noise2score-result"}, "image": {"alt": "Coins under noise, the denoised coins with clear edges, the clean photograph, and a grey field of noise with faint outlines of the coins."}}
+# %% mystnb={"figure": {"caption": "The middle 160 by 160 pixels of the noisy image, the denoised one (network as it comes), the truth where it is known, and what was taken away, stretched around grey; PSNR over the whole image. In the last there should be noise and nothing that you recognise.", "name": "noise2score-result"}, "image": {"alt": "Coins under noise, the denoised coins with clear edges, the clean photograph, and a grey field of noise with faint outlines of the coins."}}
 figures.before_after(image.y, denoised, image.clean)
 plt.savefig(chapter.output("before_after.png"), dpi=150, bbox_inches="tight")
 

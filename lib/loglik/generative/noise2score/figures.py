@@ -12,6 +12,7 @@ import seaborn as sns
 from numpy.typing import NDArray
 
 from loglik.generative.noise2score.blind import LevelCurve
+from loglik.generative.noise2score.images import centre
 from loglik.generative.noise2score.inference import psnr
 from loglik.generative.noise2score.onedim import Exact
 
@@ -217,19 +218,22 @@ def level_curves(curves: Mapping[str, Mapping[str, LevelCurve]], true: Mapping[s
     axes[0, -1].legend(fontsize="x-small", loc="upper right")
 
 
-def before_after(y: Floats, estimate: Floats, clean: Floats | None = None) -> None:
-    """The noisy image, the denoised one, what was taken away, and the truth where it is known."""
+def before_after(y: Floats, estimate: Floats, clean: Floats | None = None, size: int = 160) -> None:
+    """The noisy image, the denoised one, what was taken away, and the truth where it is known: the middle of each.
+
+    PSNR is over the whole images; `size` is the side of what is shown, in pixels.
+    """
     pictures = {"noisy": y, "denoised": estimate}
     if clean is not None:
         pictures["clean"] = clean
     _, axes = plt.subplots(1, len(pictures) + 1, figsize=(2.5 * (len(pictures) + 1), 2.9))
     for ax, (title, image) in zip(axes, pictures.items(), strict=False):
-        _show(ax, image)
+        _show(ax, centre(image, size))
         label = title if clean is None or title == "clean" else f"{title}, {psnr(clean, image):.2f} dB"
         ax.set_title(label, fontsize="small")
     away = y - estimate
     reach = 3 * float(away.std())
-    _show(axes[-1], 0.5 + away / (2 * reach), 0, 1)
+    _show(axes[-1], centre(0.5 + away / (2 * reach), size))
     axes[-1].set_title(f"taken away, ±{reach:.2f}", fontsize="small")
 
 
