@@ -1,16 +1,236 @@
-"""Tests of language/likelihood_displacement."""
+"""Tests of language/likelihood_displacement: identities first."""
+
+import json
+import tracemalloc
 
 import numpy as np
 import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from loglik.language import likelihood_displacement
+from loglik.language.likelihood_displacement import refusals, scores, theory, training, workflow
+from loglik.language.likelihood_displacement.pairs import Pair, both, check_pairs, read_pairs
+from loglik.language.models import tiny_llama
+from loglik.language.scoring import token_logprobs
+
+PAIRS = [
+    Pair([1, 2, 3], [4, 5], [4, 6, 7]),
+    Pair([1, 8], [9], [10]),
+    Pair([1, 2, 3, 4, 5], [6, 7, 8, 9], [6, 7, 1]),
+]
 
 
-def test_standard_error_is_exact_for_two_values():
-    assert likelihood_displacement.standard_error([0.0, 2.0]) == pytest.approx(1.0, abs=1e-15)
+@pytest.fixture(scope="module")
+def model():
+    return tiny_llama(20, d_model=16, n_layers=1, n_heads=2, max_len=32, seed=1).double().eval()
 
 
-@pytest.mark.parametrize("bad", [[1.0], [1.0, np.nan], [[1.0, 2.0]]])
-def test_bad_input_is_named(bad):
-    with pytest.raises(ValueError, match="at least two finite numbers"):
-        likelihood_displacement.standard_error(bad)
+def test_single_token_rates_are_exact_and_order_the_others():
+    table = theory.check_identities(100, rng=np.random.default_rng(0))
+    assert table["error"].max() < 1e-10
+    assert table["order"].min() > 0.999
+
+
+def test_a_small_step_changes_log_probabilities_by_the_rate():
+    W, h = (t[0] for t in theory.random_models(1, 0.5, rng=np.random.default_rng(1)))
+    change = theory.log_probabilities_after(W, h, 0, 1, 1e-7) - torch.log_softmax(W @ h, 0)
+    torch.testing.assert_close(change / 1e-7, theory.ufm_rates(W, h, 0, 1), rtol=1e-5, atol=1e-5)
+
+
+def test_sequence_rate_is_exact_whatever_the_answers_share():
+    table = theory.check_sequences(30, (0, 1, 3), rng=np.random.default_rng(2))
+    assert table["error"].max() < 1e-10
+    assert table["weight"].max() <= 2
+
+
+def test_sequence_rate_of_one_token_is_the_single_token_rate():
+    W, h = (t[0] for t in theory.random_models(1, 0.5, rng=np.random.default_rng(3)))
+    found = theory.ufm_rate_sequence(W, h[None], h[None], [0], [1], 0.05)
+    torch.testing.assert_close(found, theory.ufm_rates(W, h, 0, 1, 0.05)[0], rtol=1e-12, atol=0)
+
+
+def test_mutant_without_the_shared_prefixes_is_caught():
+    """Forget that prefixes coincide up to the first difference: no longer the gradient's rate."""
+    W, H_plus, H_minus, y_plus, y_minus = theory.random_sequences(1, 1, rng=np.random.default_rng(4))[0]
+    exact = theory.sequence_rate_by_gradient(W, H_plus, H_minus, y_plus, y_minus)
+    a, b = (theory._residuals(W, H, torch.tensor(y)) @ W for H, y in ((H_plus, y_plus), (H_minus, y_minus)))
+    mutant = theory.ufm_rate_sequence(W, H_plus, H_minus, y_plus, y_minus) + (a[:2] * b[:2]).sum()
+    assert abs(float(mutant - exact)) > 1e-3
+
+
+def test_output_matrix_times_hidden_gives_the_logits_that_predict_the_answer(model):
+    hidden, mask = scores.response_hidden(model, [p.prompt for p in PAIRS], [p.chosen for p in PAIRS])
+    for row, seen, pair in zip(hidden, mask, PAIRS, strict=True):
+        logits = model(torch.tensor([[*pair.prompt, *pair.chosen]])).logits[0, len(pair.prompt) - 1 : -1]
+        torch.testing.assert_close(row[seen] @ model.lm_head.weight.T, logits)
+    found = scores.response_logprobs(model, [p.prompt for p in PAIRS], [p.chosen for p in PAIRS])
+    batch = both(PAIRS)
+    expected = token_logprobs(model, batch.ids, batch.mask, scored=batch.scored).sum(1)[:3]
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("include_last", [False, True])
+def test_batched_scores_are_those_of_each_pair_alone(model, include_last):
+    table = scores.ches_scores(model, PAIRS, include_last=include_last)
+    alone = [scores.ches_scores(model, [p], include_last=include_last) for p in PAIRS]
+    for name in scores.SCORES:
+        np.testing.assert_allclose(table[name], [t[name][0] for t in alone], rtol=1e-10, atol=1e-10)
+
+
+def test_ches_of_one_token_is_zero_unless_the_last_token_is_taken(model):
+    assert scores.ches_scores(model, [PAIRS[1]])["ches"][0] == pytest.approx(0, abs=1e-12)
+    assert abs(scores.ches_scores(model, [PAIRS[1]], include_last=True)["ches"][0]) > 1e-3
+
+
+@given(st.integers(0, 10**6), st.booleans())
+@settings(max_examples=20, deadline=None)
+def test_swapped_roles_add_up_to_minus_the_squared_distance(seed, mean):
+    g = torch.Generator().manual_seed(seed)
+    a, b = (torch.randn(3, n, 4, generator=g, dtype=torch.float64) for n in (5, 2))
+    masks = [torch.ones(t.shape[:2], dtype=torch.bool) for t in (a, b)]
+    both_ways = scores.ches(a, masks[0], b, masks[1], length_normalize=mean) + scores.ches(
+        b, masks[1], a, masks[0], length_normalize=mean
+    )
+    pool = torch.mean if mean else torch.sum
+    torch.testing.assert_close(both_ways, -(pool(a, 1) - pool(b, 1)).square().sum(1))
+
+
+@given(*[st.lists(st.integers(0, 3), min_size=1, max_size=7)] * 2)
+@settings(max_examples=60, deadline=None)
+def test_edit_distance_is_the_recursion(a, b):
+    def distance(i, j):
+        if min(i, j) == 0:
+            return max(i, j)
+        return min(
+            distance(i - 1, j) + 1, distance(i, j - 1) + 1, distance(i - 1, j - 1) + (a[i - 1] != b[j - 1])
+        )
+
+    a, b = a[:5], b[:5]
+    expected = -distance(len(a), len(b)) / max(len(a), len(b))
+    assert scores.edit_distance_similarity(a, b) == pytest.approx(expected)
+
+
+def test_filter_keeps_the_rounded_up_share_and_the_earlier_of_ties():
+    assert scores.filter_lowest([2.0, 1.0, 1.0, 1.0], 0.3).tolist() == [1, 2]
+    assert scores.select_by_quantile([3.0, 2.0, 1.0, 0.0], 1.0, 2).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(("kind", "pull"), [("dpo", 0.05), ("ipo", 10.0)])
+def test_gradient_at_the_start_is_the_difference_of_both_answers(kind, pull):
+    w, l = (torch.tensor([-2.0, -3.0], requires_grad=True) for _ in range(2))  # noqa: E741
+    loss = training.preference_loss(w, l, w.detach(), l.detach(), kind=kind, beta=0.1)
+    loss.backward()
+    torch.testing.assert_close(w.grad, torch.full((2,), -pull / 2))
+    torch.testing.assert_close(l.grad, torch.full((2,), pull / 2))
+    if kind == "dpo":
+        assert loss.item() == pytest.approx(np.log(2))
+
+
+def test_training_widens_the_gap_from_zero_against_a_fixed_reference(model):
+    import copy
+
+    net = copy.deepcopy(model)
+    log = training.train_preferences(net, PAIRS, lr=1e-3, steps=8, batch_size=3, check_every=4)
+    assert log.checkpoints["gap"][0] == pytest.approx(0, abs=1e-6)
+    assert log.last["gap"] > 0.1
+    assert log.steps["loss"].iloc[0] == pytest.approx(np.log(2), abs=1e-5)
+    assert training.displacement_report(log)["largest_fall"][0] >= 0
+
+
+def test_the_world_of_refusals_ranks_refusal_over_compliance():
+    world = refusals.make_world(n_dialogues=1600, epochs=1, n_prompts=40, n_test=10)
+    kept = torch.tensor([list(p.chosen) for p in world.pairs])
+    assert bool(refusals.is_refusal(kept).all())
+    other = torch.tensor([list(p.rejected) for p in world.pairs])
+    np.testing.assert_array_equal(refusals.is_refusal(other).numpy(), world.two_refusals)
+    with pytest.raises(ValueError, match="unknown choice 'best'"):
+        refusals.chosen(world, "best", 0.5, np.random.default_rng(0))
+
+
+# -- files ---------------------------------------------------------------------------------------------------
+
+
+class Letters:
+    """Text to ids, a letter each."""
+
+    bos_token_id = 1
+
+    def encode(self, text, add_special_tokens):
+        return [2 + ord(c) % 18 for c in text]
+
+
+def written(path, n, bad=()):
+    good = (
+        json.dumps({"prompt": "say", "chosen": "ab" + "cdef"[i % 4], "rejected": "xyzw"[: 1 + i % 4]})
+        for i in range(n)
+    )
+    lines = list(good)
+    for number, text in bad:
+        lines[number - 1] = text
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def test_malformed_lines_are_named_by_number_and_nothing_is_lost(tmp_path, model):
+    bad = [(2, "{"), (5, '{"prompt": "a"}'), (6, "[1]"), (9, json.dumps(dict.fromkeys(Pair._fields, "same")))]
+    path = written(tmp_path / "pairs.jsonl", 12, bad)
+    found = workflow.screen(path, model, Letters(), tmp_path, keep=0.5, chunk=3)
+    assert (found.n_pairs, found.n_malformed, found.n_kept) == (8, 4, 4)
+    report = found.malformed.read_text().splitlines()[1:]
+    assert [int(line.split(",")[0]) for line in report] == [2, 5, 6, 9]
+    ended = found.kept.read_text().splitlines() + found.dropped.read_text().splitlines()
+    sound = [t for i, t in enumerate(path.read_text().splitlines(), 1) if i not in dict(bad)]
+    assert sorted(ended) == sorted(sound)
+
+
+def test_streaming_gives_the_scores_and_filter_of_all_pairs_at_once(tmp_path, model):
+    path = written(tmp_path / "pairs.jsonl", 20)
+    found = workflow.screen(path, model, Letters(), tmp_path, keep=0.3, chunk=7)
+    pairs = [line.pair for line in read_pairs(path, Letters())]
+    all_at_once = scores.ches_scores(model, pairs)["ln_ches"].to_numpy()
+    streamed = np.genfromtxt(found.scores, delimiter=",", names=True)["ln_ches"]
+    np.testing.assert_allclose(streamed, all_at_once, rtol=1e-9, atol=1e-12)
+    lines = path.read_text().splitlines()
+    expected = [lines[i] for i in scores.filter_lowest(streamed, 0.3)]
+    assert found.kept.read_text().splitlines() == expected
+
+
+def test_memory_does_not_grow_with_the_number_of_pairs(monkeypatch):
+    """A generator of lines stands for a file of any length; the scorer is replaced, its memory is the chunk's."""
+    import pandas as pd
+
+    from loglik.language.likelihood_displacement.pairs import Line
+
+    def flat(_, pairs, **__):
+        return pd.DataFrame({name: np.zeros(len(pairs)) for name in workflow.COLUMNS[1:]})
+
+    monkeypatch.setattr(workflow, "ches_scores", flat)
+
+    def peak(n):
+        lines = (Line(i, "x" * 2000 + str(i), PAIRS[0]) for i in range(n))
+        tracemalloc.start()
+        total = sum(len(table) for _, table in workflow.score_lines(lines, None, chunk=100))
+        used = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert total == n
+        return used
+
+    peak(200)  # imports and caches
+    assert peak(6000) < 1.5 * peak(1000)  # without streaming: 12 MB more
+
+
+def test_bad_input_is_named(tmp_path, model):
+    with pytest.raises(ValueError, match="two equal answers"):
+        check_pairs([Pair([1], [2], [2])])
+    with pytest.raises(ValueError, match="empty prompt or answer"):
+        check_pairs([Pair([1], [], [2])])
+    nothing = torch.zeros(1, 2, dtype=torch.bool)
+    with pytest.raises(ValueError, match="no position of an answer"):
+        scores.ches(torch.zeros(1, 2, 3), nothing, torch.zeros(1, 2, 3), nothing)
+    with pytest.raises(ValueError, match=r"keep must lie in \(0, 1\]"):
+        workflow.screen("x", model, Letters(), tmp_path, keep=0)
+    with pytest.raises(ValueError, match="unknown loss"):
+        training.preference_loss(torch.zeros(1), torch.zeros(1), kind="best")
+    with pytest.raises(ValueError, match="beta must be above 0"):
+        training.preference_loss(*[torch.zeros(1)] * 4, beta=0)
