@@ -97,7 +97,7 @@ families.round(3)
 # %%
 print(workflow.verdict(families, worth, span))
 
-# %% mystnb={"figure": {"caption": "Exact mean reward of every arm on this bandit; bars: 95 % t intervals over seeds. Filled: with a negative gradient; orange: offline, blue: on-policy. Dotted: the reference.", "name": "on-policy-preferences-yours"}, "image": {"alt": "One row for each of twelve arms with its mean reward; on-policy arms with a negative gradient lie furthest right on the example, offline imitation nearest to the reference."}}
+# %% mystnb={"figure": {"caption": "Exact mean reward of every arm on this bandit; bars: 95 % t intervals over seeds. Filled: with a negative gradient; orange: offline, blue: on-policy. Dotted: the reference.", "name": "on-policy-preferences-yours"}, "image": {"alt": "One row for each of twelve arms with its mean reward; arms with a negative gradient lie furthest right on the example, offline or on-policy; offline imitation stays nearest to the reference."}}
 scaled = result.final.assign(reward=(result.final.reward - float(bandit.rewards.min())) / span)
 figures.arm_rewards(scaled, {"yours": (at_reference - float(bandit.rewards.min())) / span})
 plt.xlabel("mean reward, 0 = worst action, 1 = best")

@@ -132,13 +132,13 @@ for on_policy in (False, True):
         corners[arm.label] = study.history(runs, seeds).assign(bandit="R1", method=arm.label)
 curves = pd.concat(corners.values())
 
-# %% mystnb={"figure": {"caption": "R1, one budget of samples and gradient steps. Lines: mean exact reward over seeds; bands: 95 % t intervals. Left against gradient steps, right against the KL divergence to the reference.", "name": "on-policy-preferences-corners"}, "image": {"alt": "On-policy DPO climbs fastest to one, on-policy Best-of-N and offline DPO come second, offline Best-of-N stays near the reference. Against KL the curves lie close to each other."}}
+# %% mystnb={"figure": {"caption": "R1, one budget of samples and gradient steps. Lines: mean exact reward over seeds; bands: 95 % t intervals. Left against gradient steps, right against the KL divergence to the reference.", "name": "on-policy-preferences-corners"}, "image": {"alt": "On-policy DPO climbs fastest to one, on-policy Best-of-N and offline DPO come second, offline Best-of-N stays near the reference. Against KL offline DPO leads."}}
 figures.courses(curves, "R1", list(corners))
 
 # %% [markdown]
 # Offline imitation can't get far: among the reference's answers even the best have few good tokens. Either switch
 # mends that, and both together do best. The right panel adds what the left hides: rewards are bought with KL, and
-# for the same KL the arms differ much less.
+# for the same KL offline DPO is ahead.
 #
 # ## Why: which KL is followed
 # The regularised objective of reinforcement learning is a **reverse** KL divergence to the tilted reference
@@ -192,7 +192,7 @@ figures.relocation(settings)
 #   ({doc}`reproduction <reproduction>` shows it).
 # - The reward adds up over tokens, so a table is as good as a transformer. Tasks in which tokens must fit each
 #   other are harder for all methods.
-# - At matched KL the differences shrink. Who must stay near the reference gains less from either switch.
+# - At matched KL the order changes: who must stay near the reference gains less from fresh samples.
 
 # %%
 chapter.summary()

@@ -9,7 +9,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib.figure import Figure
 
 from loglik.language.on_policy_preferences import theory
 from loglik.language.on_policy_preferences.bandit import PreferenceBandit
@@ -35,9 +34,9 @@ def pretty(label: str) -> str:
     return f"{NAMES.get(method, method)} ({where})"
 
 
-def reference_and_rewards(bandits: Mapping[str, PreferenceBandit]) -> Figure:
+def reference_and_rewards(bandits: Mapping[str, PreferenceBandit]) -> None:
     """The reference's masses with each bandit's reward above them."""
-    fig, axis = plt.subplots(figsize=(7.2, 3.4))
+    _, axis = plt.subplots(figsize=(7.2, 3.4))
     first = next(iter(bandits.values()))
     axis.bar(np.arange(first.vocab), first.ref_logp.exp().numpy(), width=0.9, color="0.6", label="reference")
     axis.set(xlabel="token", ylabel="probability under the reference", yscale="log")
@@ -47,13 +46,12 @@ def reference_and_rewards(bandits: Mapping[str, PreferenceBandit]) -> Figure:
     twin.set(ylabel="reward", ylim=(0, 1.25))
     twin.grid(visible=False)
     twin.legend(loc="upper right", ncols=2)
-    return fig
 
 
-def arm_rewards(final: pd.DataFrame, references: Mapping[str, float]) -> Figure:
+def arm_rewards(final: pd.DataFrame, references: Mapping[str, float]) -> None:
     """Mean reward of every arm, one panel a bandit, with 95 % intervals; filled marks have a negative gradient."""
     names = list(references)
-    fig, axes = plt.subplots(1, len(names), figsize=(8.6, 4.4), sharey=True, squeeze=False)
+    _, axes = plt.subplots(1, len(names), figsize=(8.6, 4.4), sharey=True, squeeze=False)
     labels = list(dict.fromkeys(final.method))[::-1]
     for axis, name in zip(axes[0], names, strict=True):
         part = final[final.bandit == name]
@@ -68,12 +66,11 @@ def arm_rewards(final: pd.DataFrame, references: Mapping[str, float]) -> Figure:
         axis.axvline(references[name], color="0.4", ls=":", lw=1.2)
         axis.set(xlabel="mean reward", title=name, xlim=(0, 1.03))
     axes[0, 0].set_yticks(range(len(labels)), [pretty(label) for label in labels])
-    return fig
 
 
-def courses(curves: pd.DataFrame, name: str, labels: Sequence[str]) -> Figure:
+def courses(curves: pd.DataFrame, name: str, labels: Sequence[str]) -> None:
     """Reward against labelled answers and against KL, means over seeds with 95 % bands."""
-    fig, (left, right) = plt.subplots(1, 2, figsize=(8.8, 3.9), sharey=True)
+    _, (left, right) = plt.subplots(1, 2, figsize=(8.8, 3.9), sharey=True)
     for label, colour in zip(labels, sns.color_palette("colorblind", len(labels)), strict=True):
         part = curves[(curves.bandit == name) & (curves.method == label)]
         means = part.groupby("step")[["reward", "kl"]].mean()
@@ -88,12 +85,11 @@ def courses(curves: pd.DataFrame, name: str, labels: Sequence[str]) -> Figure:
     left.xaxis.label.set_size("small")
     right.set(xlabel="KL to the reference, nats")
     left.legend(fontsize="small", loc="best")
-    return fig
 
 
-def budget_and_reuse(split: pd.DataFrame, reuse: pd.DataFrame) -> Figure:
+def budget_and_reuse(split: pd.DataFrame, reuse: pd.DataFrame) -> None:
     """Reward against the size of a batch at a fixed budget, and against the reuse of each batch."""
-    fig, axes = plt.subplots(1, 2, figsize=(8.6, 3.8), sharey=True)
+    _, axes = plt.subplots(1, 2, figsize=(8.6, 3.8), sharey=True)
     palette = dict(zip(NAMES, sns.color_palette("colorblind", len(NAMES)), strict=True))
     for axis, table, x, label in (
         (axes[0], split, "batch", "answers of a batch, B (fewer is more on-policy)"),
@@ -109,12 +105,11 @@ def budget_and_reuse(split: pd.DataFrame, reuse: pd.DataFrame) -> Figure:
         axis.set(xscale="log", xlabel=label)
         axis.legend(fontsize="small")
     axes[0].set_ylabel("mean reward")
-    return fig
 
 
-def log_probabilities(curves: pd.DataFrame, name: str, labels: Sequence[str]) -> Figure:
+def log_probabilities(curves: pd.DataFrame, name: str, labels: Sequence[str]) -> None:
     """Winners, losers and unseen answers of the reference, one panel an arm."""
-    fig, axes = plt.subplots(1, len(labels), figsize=(8.6, 3.4))
+    _, axes = plt.subplots(1, len(labels), figsize=(8.6, 3.4))
     shown = {
         "logp_w": ("winners", "#029e73"),
         "logp_l": ("losers", "#d55e00"),
@@ -129,12 +124,11 @@ def log_probabilities(curves: pd.DataFrame, name: str, labels: Sequence[str]) ->
         axis.set(title=pretty(label), xlabel="gradient steps")
     np.ravel(axes)[0].set_ylabel("mean log-probability, nats")
     np.ravel(axes)[0].legend(fontsize="small")
-    return fig
 
 
-def two_bin_law(q1: float = 0.04, q2: float = 0.01) -> Figure:
+def two_bin_law(q1: float = 0.04, q2: float = 0.01) -> None:
     """The shift of the log-odds in one step by the bins' mass: the curves cross at the logarithmic mean."""
-    fig, axis = plt.subplots(figsize=(6.4, 3.6))
+    _, axis = plt.subplots(figsize=(6.4, 3.6))
     p = np.linspace(0.001, 0.08, 200)
     axis.plot(
         p, theory.log_odds_step(p, q1, q2, "forward"), color=FIXED, lw=2, label="forward KL (imitation)"
@@ -145,12 +139,11 @@ def two_bin_law(q1: float = 0.04, q2: float = 0.01) -> Figure:
     axis.axvspan(q2, q1, color="0.9", zorder=0, label="between the targets")
     axis.set(xlabel="present mass p of each of two bins", ylabel="shift of the log-odds, step size 1")
     axis.legend(fontsize="small")
-    return fig
 
 
-def relocation(curves: Mapping[str, Mapping[str, Any]]) -> Figure:
+def relocation(curves: Mapping[str, Mapping[str, Any]]) -> None:
     """Total variation to the target along exact descent, one panel a setting."""
-    fig, axes = plt.subplots(1, len(curves), figsize=(8.8, 3.4), sharey=True)
+    _, axes = plt.subplots(1, len(curves), figsize=(8.8, 3.4), sharey=True)
     for axis, (title, found) in zip(np.ravel(axes), curves.items(), strict=True):
         for kind, colour in (("forward", FIXED), ("reverse", FRESH)):
             points = np.unique(np.geomspace(1, len(found[kind]), 150).astype(int)) - 1
@@ -158,13 +151,12 @@ def relocation(curves: Mapping[str, Mapping[str, Any]]) -> Figure:
         axis.set(xscale="log", xlabel="gradient steps", title=title, ylim=(0, 1.03))
     np.ravel(axes)[0].set_ylabel("total variation to the target")
     np.ravel(axes)[0].legend(fontsize="small")
-    return fig
 
 
-def length_outcomes(last: pd.DataFrame, references: pd.DataFrame) -> Figure:
+def length_outcomes(last: pd.DataFrame, references: pd.DataFrame) -> None:
     """Gold reward of every arm of the length problems, dots are seeds, one panel a problem."""
     problems = list(dict.fromkeys(last.problem))
-    fig, axes = plt.subplots(1, len(problems), figsize=(9.2, 3.8), squeeze=False)
+    _, axes = plt.subplots(1, len(problems), figsize=(9.2, 3.8), squeeze=False)
     for axis, problem in zip(axes[0], problems, strict=True):
         part = last[last.problem == problem]
         labels = list(dict.fromkeys(part.method))[::-1]
@@ -176,12 +168,11 @@ def length_outcomes(last: pd.DataFrame, references: pd.DataFrame) -> Figure:
         axis.axvline(references[references.problem == problem].gold.mean(), color="0.4", ls=":")
         axis.set_yticks(range(len(labels)), [pretty(label) for label in labels], fontsize="small")
         axis.set(title=f"{problem.capitalize()} Length", xlabel="gold reward, tokens")
-    return fig
 
 
-def over_optimisation(course: pd.DataFrame, labels: Sequence[str]) -> Figure:
+def over_optimisation(course: pd.DataFrame, labels: Sequence[str]) -> None:
     """What the reward model thinks and what is true, against KL, on Min Length."""
-    fig, (left, right) = plt.subplots(1, 2, figsize=(8.2, 3.4))
+    _, (left, right) = plt.subplots(1, 2, figsize=(8.2, 3.4))
     for label, colour in zip(labels, sns.color_palette("colorblind", len(labels)), strict=True):
         means = course[course.method == label].groupby("step")[["gold", "proxy", "kl"]].mean()
         left.plot(means.kl, means.proxy, "o-", ms=4, color=colour, label=pretty(label))
@@ -189,4 +180,3 @@ def over_optimisation(course: pd.DataFrame, labels: Sequence[str]) -> Figure:
     left.set(xlabel="KL to the reference, nats", ylabel="reward model's score")
     right.set(xlabel="KL to the reference, nats", ylabel="gold reward, tokens")
     left.legend(fontsize="small")
-    return fig
