@@ -468,6 +468,8 @@ def test_summary_counts_valid_and_different_molecules():
     )  # fmt: skip
     found = molecules.summary(run)
     assert (found["valid"], found["unique"]) == (0.75, pytest.approx(2 / 3))
+    pictures = molecules.drawings(molecules.decode(x, alphabet), 5, 64)
+    assert [p.shape for p in pictures] == [(64, 64, 3)] * 2
 
 
 # -- tables ------------------------------------------------------------------------------------------------

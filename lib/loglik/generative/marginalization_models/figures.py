@@ -161,24 +161,29 @@ def losses(table: pd.DataFrame, methods: Sequence[str]) -> None:
     ax.legend(fontsize=9)
 
 
-def molecules(logp: Mapping[str, Any], drawn: Mapping[str, Sequence[Any]]) -> None:
-    """Histograms of logP by the wanted value, and beside them a row of drawn molecules for each."""
+def molecules(
+    logp: Mapping[str, Any], drawn: Mapping[str, Sequence[Any]], means: Mapping[str, float]
+) -> None:
+    """Histograms of logP by the wanted value with the targets' own means, and a row of drawn molecules for each."""
     count = max(map(len, drawn.values()))
-    figure = plt.figure(figsize=(10.4, 1.9 * len(drawn)))
-    grid = figure.add_gridspec(len(drawn), count + 2, wspace=0.05, hspace=0.25)
-    ax = figure.add_subplot(grid[:, :2])
-    bins = np.linspace(-9, 9, 46).tolist()
-    colours = dict(zip(logp, ("0.7", PALETTE[0], PALETTE[1]), strict=False))
+    figure = plt.figure(figsize=(10.4, 2.0 * len(drawn)))
+    grid = figure.add_gridspec(len(drawn), count + 4, wspace=0.05, hspace=0.25)
+    ax = figure.add_subplot(grid[:, :4])
+    bins = np.linspace(-7, 7, 36).tolist()
+    colours = dict(zip(logp, ("0.55", PALETTE[0], PALETTE[1]), strict=False))
     for name, values in logp.items():
-        ax.hist(
-            values, bins, density=True, histtype="stepfilled", alpha=0.55, color=colours[name], label=name
+        style = (
+            {"histtype": "stepfilled", "alpha": 0.35} if name not in drawn else {"histtype": "step", "lw": 2}
         )
-    ax.set(xlabel="logP (Crippen)", ylabel="density")
+        ax.hist(values, bins, density=True, color=colours[name], label=name, **style)
+    for name, mean in means.items():
+        ax.axvline(mean, color=colours[name], ls="--", lw=1.4)
+    ax.set(xlabel="logP (Crippen)", ylabel="density", ylim=(0, 1.45 * ax.get_ylim()[1]))
     ax.legend(fontsize=8, loc="upper left")
     for line, (name, pictures) in enumerate(drawn.items()):
         for column, picture in enumerate(pictures):
-            cell = figure.add_subplot(grid[line, column + 2])
+            cell = figure.add_subplot(grid[line, column + 4])
             cell.imshow(picture, interpolation="antialiased")
             cell.axis("off")
             if column == 0:
-                cell.set_title(name, fontsize=9, loc="left", color=colours[name])
+                cell.set_title(name, fontsize=9, loc="left", color=colours[name], fontweight="normal")

