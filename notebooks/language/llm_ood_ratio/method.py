@@ -208,8 +208,8 @@ assert np.isclose(watch.table().query("step == 0 and score == 'LR'").auroc, 0.5)
 pd.Series({"log parent on shuffled mails, nats a token": -(noise["ham"]["LH_pre"] / (noise["ham"]["LH"] / noise["ham"]["NLH"])).mean(), "on mails": -(found["ham"]["LH_pre"] / (found["ham"]["LH"] / found["ham"]["NLH"])).mean()}).round(2)  # fmt: skip
 
 # %% [markdown]
-# Shuffled mails are blatantly not mails, and the plain likelihood says so; the ratio is the weaker detector of the
-# two there, because the parent is as surprised as the child. What {doc}`reproduction <reproduction>` calls a *narrow*
+# Shuffled text is blatantly not a mail, and the plain likelihood says so almost without error. The ratio is the weaker
+# detector here, and for shuffled verses it is close to chance, because the parent is as surprised as the child. What {doc}`reproduction <reproduction>` calls a *narrow*
 # parent is the same failure on real text. In practice: keep an eye on the parent's own likelihood as well, and
 # distrust the ratio on text that the parent finds absurd.
 
