@@ -172,10 +172,17 @@ def molecules(
     bins = np.linspace(-7, 7, 36).tolist()
     colours = dict(zip(logp, ("0.55", PALETTE[0], PALETTE[1]), strict=False))
     for name, values in logp.items():
-        style = (
-            {"histtype": "stepfilled", "alpha": 0.35} if name not in drawn else {"histtype": "step", "lw": 2}
+        filled = name not in drawn
+        ax.hist(
+            values,
+            bins,
+            density=True,
+            histtype="stepfilled" if filled else "step",
+            alpha=0.35 if filled else 1.0,
+            lw=2,
+            color=colours[name],
+            label=name,
         )
-        ax.hist(values, bins, density=True, color=colours[name], label=name, **style)
     for name, mean in means.items():
         ax.axvline(mean, color=colours[name], ls="--", lw=1.4)
     ax.set(xlabel="logP (Crippen)", ylabel="density", ylim=(0, 1.45 * ax.get_ylim()[1]))
