@@ -192,6 +192,8 @@ def test_streaming_gives_the_scores_and_filter_of_all_pairs_at_once(tmp_path, mo
     streamed = np.genfromtxt(found.scores, delimiter=",", names=True)["ln_ches"]
     np.testing.assert_allclose(streamed, all_at_once, rtol=1e-9, atol=1e-12)
     lines = path.read_text().splitlines()
+    worst = workflow.worst_pairs(path, found, 2)
+    assert worst["ln_ches"].tolist() == sorted(streamed, reverse=True)[:2]
     expected = [lines[i] for i in scores.filter_lowest(streamed, 0.3)]
     assert found.kept.read_text().splitlines() == expected
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import heapq
 import itertools
+import json
 import math
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -168,7 +169,7 @@ def worst_pairs(path: str | Path, screened: Screened, n: int = 5, *, by: str = "
     with Path(path).open(encoding="utf-8", errors="replace") as file:
         for number, text in enumerate(file, 1):
             if number in scores:
-                row = pd.read_json(f"[{text}]", dtype=False).iloc[0]
+                row = json.loads(text)
                 cut = {key: str(row[key])[-80:] for key in ("prompt", "chosen", "rejected")}
                 rows.append({"line": number, by: scores[number], **cut})
     return pd.DataFrame(rows).sort_values(by, ascending=False, ignore_index=True)
