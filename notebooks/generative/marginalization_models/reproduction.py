@@ -67,7 +67,7 @@ chapter = Chapter("generative/marginalization_models/reproduction", profile=prof
 torch.set_num_threads(1)  # times below are those of one core
 
 # %% tags=["hide-input"]
-smoke = dict(L_grid=(4, 6), hidden=24, steps=20, steps_large=12, arm_steps=4, mc_steps=12, seeds=2, small_steps=20, n_eval=100, digit_steps=12, digit_hidden=32, n_test=40, word_steps=12, draws=4, mnist=2, molecule_steps=6, molecule_draws=60)  # fmt: skip
+smoke = dict(L_grid=(4, 6), hidden=24, steps=20, steps_large=12, arm_steps=4, mc_steps=12, seeds=2, small_steps=20, n_eval=100, digit_steps=12, digit_hidden=32, n_test=40, word_steps=12, draws=4, mnist=2, molecule_steps=3, molecule_draws=24)  # fmt: skip
 book = dict(L_grid=(4, 6, 8, 10), hidden=128, steps=1300, steps_large=900, arm_steps=160, mc_steps=1300, seeds=3, small_steps=200, n_eval=1000, digit_steps=900, digit_hidden=256, n_test=300, word_steps=500, draws=12, mnist=8, molecule_steps=360, molecule_draws=400)  # fmt: skip
 full = dict(L_grid=(4, 6, 8, 10), hidden=2048, steps=40_000, steps_large=40_000, arm_steps=10_000, mc_steps=60_000, seeds=5, small_steps=5000, n_eval=10_000, digit_steps=20_000, digit_hidden=512, n_test=397, word_steps=20_000, draws=200, mnist=100, molecule_steps=20_000, molecule_draws=5000)  # fmt: skip
 cfg = chapter.settings(smoke=smoke, book=book, full=full, L_grid=L_grid, hidden=hidden, steps=steps, steps_large=steps_large, seeds=seeds, digit_steps=digit_steps, word_steps=word_steps, molecule_steps=molecule_steps)  # fmt: skip
