@@ -28,8 +28,8 @@ kind: str = ""  # column that says what each text is, for a table by kind; empty
 parent: str = "loglik-base"  # folder or hub name; loglik-base is the small one, smollm2-135m a real one
 child: str = ""  # folder or hub name of the fine-tuned model; empty makes one
 false_alarms: float = 0.05  # share of known texts that may be flagged
-normalize: bool = False  # divide the ratio by the number of tokens
-max_len: int = 64  # tokens of a text that are looked at
+normalize: bool = True  # divide the ratio by the number of tokens: wise where texts differ much in length
+max_len: int = 128  # tokens of a text that are looked at
 epochs: float = 2.0  # of the fine-tuning, where one is made
 n_example = None  # type: Optional[int] texts of a kind in the example; None takes what the profile says
 
@@ -44,6 +44,7 @@ except ModuleNotFoundError:  # Colab, or a kernel without the package
     flags = "--no-deps" if "google.colab" in sys.modules else ""
     packages = "git+https://github.com/OWNER/likelihood-reproduced@v0.1.0"
     get_ipython().run_line_magic("pip", f"install -q {flags} {packages}")
+import matplotlib.pyplot as plt
 import pandas as pd
 
 from loglik.chapter import Chapter
@@ -76,7 +77,7 @@ models = workflow.load_pair(
 detector = LikelihoodRatioDetector(*models, normalize=normalize, max_len=max_len).fit(
     calibration, fpr=false_alarms
 )
-print(f"threshold {detector.threshold_:.2f}: at most {false_alarms:.0%} of new known texts are flagged")
+print(f"threshold {detector.threshold_:.3g}: at most {false_alarms:.0%} of new known texts are flagged")
 
 # %% [markdown]
 # ## Do the assumptions hold here?
@@ -89,7 +90,8 @@ checks.assign(then=checks.then.where(~checks.holds, ""), holds=checks.holds.map(
 # %% [markdown]
 # ## The scores
 # `scored_texts.csv` has every text of the file in its order: flag, the ratio (`LR`, and `NLR` a token), the two
-# likelihoods, and the text.
+# likelihoods, and the text. The flag goes by the ratio a token: mails are long and verses short, and a sum over few
+# tokens rarely passes a threshold that long texts have set. With texts of one length take the sum, as the paper does.
 
 # %%
 frame = workflow.judge(detector, table)
@@ -99,6 +101,8 @@ frame.sort_values("NLR" if normalize else "LR", ascending=False).head(8).round(2
 # %% mystnb={"figure": {"caption": "Scores of the known texts that set the threshold, and of the texts to judge. What lies to the right of the line is flagged.", "name": "llm-ood-ratio-scored"}, "image": {"alt": "Two histograms. The known texts lie mostly below the vertical threshold line; the texts to judge have one hump there and a second, larger one far to the right."}}
 score = "NLR" if normalize else "LR"
 figures.scored(detector.ood_score(calibration), frame[score].to_numpy(), detector.threshold_)
+if normalize:
+    plt.xlabel("(log parent − log child) / tokens, nats a token (higher: less known)")
 
 # %% [markdown]
 # ## Did it help?

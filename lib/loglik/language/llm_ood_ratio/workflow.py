@@ -109,7 +109,7 @@ def load_pair(
         [data.Doc(text, "", "", "") for text in lessons], len(lessons), seed, tokenizer, max_len
     )
     made = finetune(
-        first, train, validation=validation, epochs=epochs, lr=2e-3 if parent == BASE else 1e-4, seed=seed
+        first, train, validation=validation, epochs=epochs, lr=1e-3 if parent == BASE else 1e-4, seed=seed
     )
     return first, made.model, tokenizer
 
@@ -147,7 +147,7 @@ def check_assumptions(
         ("texts are long enough to judge", short < 0.05, f"{short:.0%} have fewer than 8 tokens",
          "distrust flags on very short texts"),
         ("known and new texts overlap in length", enough, f"{len(matched)} matched pairs",
-         "use the ratio a token (normalize)"),
+         "a threshold from long texts is loose for short ones: calibrate with texts like those to judge"),
         ("few texts are cut", cut < 0.5, f"{cut:.0%} of known texts reach {detector.max_len} tokens",
          "what follows the cut isn't judged; raise max_len"),
     ]  # fmt: skip
