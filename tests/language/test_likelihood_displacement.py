@@ -4,12 +4,21 @@ import json
 import tracemalloc
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loglik.language.likelihood_displacement import refusals, scores, theory, training, workflow
+from loglik.language.likelihood_displacement import (
+    examples,
+    refusals,
+    scores,
+    theory,
+    training,
+    verses,
+    workflow,
+)
 from loglik.language.likelihood_displacement.pairs import Pair, both, check_pairs, read_pairs
 from loglik.language.models import tiny_llama
 from loglik.language.scoring import token_logprobs
@@ -148,6 +157,31 @@ def test_the_world_of_refusals_ranks_refusal_over_compliance():
         refusals.chosen(world, "best", 0.5, np.random.default_rng(0))
 
 
+def test_rank_correlations_are_scipys():
+    from scipy.stats import spearmanr
+
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.normal(size=(40, 5)).round(1), columns=[*scores.SCORES, "change_w"])
+    found = verses.rank_correlations(table, draws=50, rng=rng)
+    for name in scores.SCORES:
+        assert found[name].value == pytest.approx(spearmanr(table[name], table["change_w"]).statistic)
+    assert found["ches - edit"].value == pytest.approx(found["ches"].value - found["edit"].value)
+
+
+def test_a_step_on_a_pair_starts_from_the_same_model_each_time(model):
+    once, twice = (verses.step_changes(model, PAIRS[:n], lr=1e-4) for n in (1, 3))
+    assert twice["change_w"][0] == pytest.approx(once["change_w"][0], rel=1e-4)
+    assert (twice["change_w"] > twice["change_l"]).all()
+
+
+def test_verse_pairs_have_every_kind_and_two_answers_that_differ():
+    rows = examples.verse_pairs(9, rng=np.random.default_rng(0))
+    assert [row["kind"] for row in rows] == list(examples.KINDS) * 3
+    assert all(row["chosen"] != row["rejected"] for row in rows)
+    with pytest.raises(ValueError, match="n must be at least 1"):
+        examples.verse_pairs(0, rng=np.random.default_rng(0))
+
+
 # -- files ---------------------------------------------------------------------------------------------------
 
 
@@ -200,8 +234,6 @@ def test_streaming_gives_the_scores_and_filter_of_all_pairs_at_once(tmp_path, mo
 
 def test_memory_does_not_grow_with_the_number_of_pairs(monkeypatch):
     """A generator of lines stands for a file of any length; the scorer is replaced, its memory is the chunk's."""
-    import pandas as pd
-
     from loglik.language.likelihood_displacement.pairs import Line
 
     def flat(_, pairs, **__):

@@ -7,14 +7,14 @@
 # ---
 
 # %% [markdown]
-# # Unintentional Unalignment: Likelihood Displacement in Direct Preference Optimization: the claims
-#
-# Every claim of the paper beside what we measured.
+# # Likelihood displacement: is it true?
+# The theorems are checked exactly, the score on pairs of Bible verses, and the unalignment in a small world of
+# refusals. The claims about single prompts of a real model (C1a, C2a, C2b) have no verdict in this draft.
 
 # %% tags=["parameters"]
 profile: str = "book"  # smoke | book | full
 seed: int = 0  # any integer from 0; all randomness follows from it
-n_reps = None  # type: Optional[int] replicates; None takes what the profile says
+n_seeds = None  # type: Optional[int] worlds of refusals; None takes what the profile says
 
 # %% tags=["hide-input", "setup"]
 try:
@@ -27,29 +27,163 @@ except ModuleNotFoundError:  # Colab, or a kernel without the package
     flags = "--no-deps" if "google.colab" in sys.modules else ""
     packages = "git+https://github.com/OWNER/likelihood-reproduced@v0.1.0"
     get_ipython().run_line_magic("pip", f"install -q {flags} {packages}")
+import numpy as np
+from sklearn.metrics import roc_auc_score
 
 from loglik.chapter import Chapter
-from loglik.language import likelihood_displacement
+from loglik.language.base import load_base
+from loglik.language.likelihood_displacement import examples, figures, refusals, theory, verses
+from loglik.stats import intervals
 
 chapter = Chapter("language/likelihood_displacement/reproduction", profile=profile, seed=seed)
-
-cfg = chapter.settings(smoke=dict(n_reps=20), book=dict(n_reps=400), full=dict(n_reps=2000), n_reps=n_reps)
+cfg = chapter.settings(
+    smoke=dict(n_models=5, n_chance=200, n_pairs=30, n_seeds=2, n_dialogues=1600, n_prompts=60, steps=12),
+    book=dict(n_models=100, n_chance=2000, n_pairs=300, n_seeds=5, n_dialogues=6000, n_prompts=300, steps=240),
+    full=dict(n_models=1000, n_chance=20_000, n_pairs=3000, n_seeds=20, n_dialogues=6000, n_prompts=300, steps=400),
+    n_seeds=n_seeds,
+)  # fmt: skip
 
 # %% [markdown]
-# ## Claim 1
+# ## The theorems: C3, C4
+# Formulas against automatic differentiation, in random models.
 
 # %%
-values = chapter.rng("claim-1").normal(size=cfg.n_reps)
-error = likelihood_displacement.standard_error(values)
+single = theory.check_identities(cfg.n_models, rng=chapter.rng("identities"))
+chapter.claim("C3a", measured=single["error"].max())
+
+# %%
+chapter.claim("C3b", measured=single["order"].min())
+
+# %%
+chance = theory.displacement_chance((0.0, 0.99), (0.7,), cfg.n_chance, rng=chapter.rng("chance"))["chance"]
+gain = chance[1] - chance[0]
+reach = 1.96 * np.sqrt((chance * (1 - chance)).sum() / cfg.n_chance)
 chapter.claim(
-    "C1",
-    measured=values.mean(),
-    interval=(values.mean() - 2 * error, values.mean() + 2 * error),
-    interval_from="two standard errors over replicates",
+    "C3c",
+    measured=gain,
+    interval=(gain - reach, gain + reach),
+    interval_from=f"95 % normal interval, {cfg.n_chance} random models a cosine",
+)
+
+# %%
+longer = theory.check_sequences(cfg.n_models, (0, 1, 3), rng=chapter.rng("sequences"))
+chapter.claim("C4", measured=longer["error"].max(), evidence={"weights": list(longer["weight"])})
+
+# %% [markdown]
+# ## Does CHES rank single pairs? C5b, C5c
+# Second halves of Bible verses against near-copies, neighbours and verses of other books. One step on each pair
+# alone, always from the same base model.
+
+# %%
+base, tokenizer = load_base()
+rows = examples.verse_pairs(cfg.n_pairs, rng=chapter.rng("verses"))
+changes = verses.step_changes(
+    base, verses.tokenise(rows, tokenizer), progress=lambda pairs: chapter.progress(pairs, "pairs")
+)
+ranks = verses.rank_correlations(changes, rng=chapter.rng("bootstrap"))
+
+# %% mystnb={"figure": {"caption": "Change of each preferred answer's log-probability by a step on its own pair, against three scores. A dot a pair.", "name": "likelihood-displacement-verses"}, "image": {"alt": "Three scatter plots of the change against CHES, minus the edit distance and the inner product of last embeddings; the first two fall."}}
+figures.change_against_scores(changes)
+
+# %%
+resampled = f"95 % bootstrap over {cfg.n_pairs} pairs"
+chapter.claim("C5b", measured=ranks["ches"].value, interval=ranks["ches"].interval, interval_from=resampled)
+
+# %%
+rivals = [ranks["ches - edit"], ranks["ches - last"]]
+closest = max(rivals, key=lambda r: r.value)
+chapter.claim(
+    "C5c",
+    measured=closest.value,
+    interval=closest.interval,
+    interval_from=resampled,
+    evidence={"highs": [r.high for r in rivals]},
 )
 
 # %% [markdown]
-# ## Summary
+# ## A model that unlearns to refuse: C1b, C5a, C6 to C9
+# A base model refuses most unsafe prompts. Its own answers become pairs. Arms differ in the pairs they train on;
+# steps are equal.
+
+# %%
+worlds = {
+    s: refusals.make_world(n_dialogues=cfg.n_dialogues, n_prompts=cfg.n_prompts, seed=1000 * seed + s)
+    for s in chapter.progress(range(cfg.n_seeds), "worlds")
+}
+checks = refusals.compare_arms(worlds, steps=cfg.steps, progress=lambda arms: chapter.progress(arms, "arms"))
+last = checks[checks["step"] == checks["step"].max()]
+
+# %% mystnb={"figure": {"caption": "Change of the preferred answers' log-probability and refusal rate on held-out unsafe prompts at the last step. A dot a seed.", "name": "likelihood-displacement-arms"}, "image": {"alt": "Dots for nine ways to train; pairs of highest CHES lose most log-probability."}}
+figures.arms_at_the_end(last)
+
+
+# %%
+def at_end(arm, column):
+    return last[last["arm"] == arm].sort_values("seed")[column].to_numpy()
+
+
+def course(arm, column):
+    return [t[column].to_numpy() for _, t in checks[checks["arm"] == arm].groupby("seed")]
+
+
+over = f"95 % t interval over {cfg.n_seeds} seeds"
+means = last.groupby("arm")["change_w"].mean()
+chapter.claim("C1b", measured=last["gap"].min(), evidence={"changes": list(means)})
+
+# %%
+differences = at_end("highest CHES", "change_w") - at_end("lowest CHES", "change_w")
+found = intervals.mean(differences)
+chapter.claim(
+    "C5a",
+    measured=found.value,
+    interval=found.interval,
+    interval_from=over,
+    evidence={"differences": list(differences), "lowest": list(at_end("lowest CHES", "change_w"))},
+)
+
+# %%
+falls = np.array([c[0] - c.min() for c in course("two refusals", "train")])
+found = intervals.mean(falls)
+chapter.claim(
+    "C6",
+    measured=found.value,
+    interval=found.interval,
+    interval_from=over,
+    evidence={"seeds_with_fall": int((falls >= 0.2).sum())},
+)
+
+# %%
+areas = [roc_auc_score(w.two_refusals, w.scores["ln_ches"]) for w in worlds.values()]
+chapter.claim("C7", measured=min(areas))
+
+# %%
+gains = at_end("lowest CHES", "train") - np.array([c[0] for c in course("lowest CHES", "train")])
+chapter.claim(
+    "C8a",
+    measured=gains.min(),
+    evidence={
+        "changes": list(at_end("lowest CHES", "change_w")), "safe": list(at_end("lowest CHES", "safe"))
+    },
+)  # fmt: skip
+
+# %%
+ratios = at_end("all + SFT", "gap") / at_end("lowest CHES", "gap")
+chapter.claim("C8b", measured=ratios.max(), evidence={"refusals": list(at_end("all + SFT", "train"))})
+
+# %%
+moves = at_end("mixed", "train") - np.array([c[0] for c in course("mixed", "train")])
+chapter.claim("C8c", measured=moves.min())
+
+# %%
+differences = at_end("highest CHES, IPO", "change_w") - at_end("lowest CHES, IPO", "change_w")
+found = intervals.mean(differences)
+chapter.claim(
+    "C9",
+    measured=found.value,
+    interval=found.interval,
+    interval_from=over,
+    evidence={"differences": list(differences)},
+)
 
 # %%
 chapter.summary()

@@ -50,3 +50,29 @@ def score_histogram(scores: pd.DataFrame, threshold: float, *, by: str = "ln_che
     ax.axvline(threshold, color="k", ls=":")
     ax.set(xlabel=f"{by} (higher: displaces more)", ylabel="pairs")
     ax.legend()
+
+
+def arms_at_the_end(last: pd.DataFrame) -> None:
+    """Change of the preferred answers and refusal rate of every arm, a dot a seed, at the last checkpoint."""
+    names = list(dict.fromkeys(last["arm"]))
+    _, axes = plt.subplots(1, 2, figsize=(8.4, 0.36 * len(names) + 1.4), sharey=True)
+    for ax, column, label in zip(
+        axes,
+        ("change_w", "test"),
+        ("preferred answers (nats)", "refusal rate, held-out prompts"),
+        strict=True,
+    ):
+        y = -last["arm"].map(names.index)
+        ax.plot(last[column], y, "o", color=_COLOURS[0], alpha=0.7)
+        ax.set(xlabel=label, yticks=[-i for i in range(len(names))], yticklabels=names)
+    axes[0].axvline(0, color="k", lw=0.8)
+
+
+def change_against_scores(table: pd.DataFrame) -> None:
+    """Change of each preferred answer by a step on its pair, against CHES and its rivals."""
+    _, axes = plt.subplots(1, 3, figsize=(8.8, 3.4), sharey=True)
+    names = {"ches": "CHES", "edit": "minus edit distance", "last": "last embeddings' inner product"}
+    for ax, (name, label) in zip(axes, names.items(), strict=True):
+        ax.plot(table[name], table["change_w"], ".", color=_COLOURS[0], alpha=0.5, rasterized=True)
+        ax.set(xlabel=label)
+    axes[0].set(ylabel="change of preferred answer (nats)")

@@ -1,0 +1,86 @@
+"""Does a score tell what a step on a pair does to its own preferred answer? Measured pair by pair."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.stats import rankdata
+
+from loglik.language.likelihood_displacement.pairs import Pair
+from loglik.language.likelihood_displacement.scores import SCORES, ches_scores, response_logprobs
+from loglik.language.likelihood_displacement.training import preference_loss
+from loglik.stats.intervals import Estimate, Floats
+
+
+def tokenise(rows: Sequence[dict[str, str]], tokenizer: Any) -> list[Pair]:
+    """Rows with prompt, chosen and rejected as ids; prompts begin with ``<bos>`` where there is one."""
+    start = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else []
+    ids = ([tokenizer.encode(row[key], add_special_tokens=False) for key in Pair._fields] for row in rows)
+    return [Pair(start + prompt, chosen, rejected) for prompt, chosen, rejected in ids]
+
+
+def step_changes(
+    model: Any,
+    pairs: Sequence[Pair],
+    *,
+    lr: float = 1e-5,
+    steps: int = 1,
+    beta: float = 0.1,
+    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+) -> pd.DataFrame:
+    """Scores of each pair, and what DPO steps on it alone (RMSprop, from the same model each time) change.
+
+    Columns of :func:`~loglik.language.likelihood_displacement.scores.ches_scores`, and change_w and change_l: of both
+    answers' log-probabilities, in nats. A loop of its own, since each pair has its own copy of the model and no data
+    to order.
+    """
+    table = ches_scores(model, pairs)
+    changes = [_change(model, pair, lr, steps, beta) for pair in progress(pairs)]
+    return table.assign(change_w=[w for w, _ in changes], change_l=[other for _, other in changes])
+
+
+def _change(model: Any, pair: Pair, lr: float, steps: int, beta: float) -> tuple[float, float]:
+    net = copy.deepcopy(model)
+    optimizer = torch.optim.RMSprop(net.parameters(), lr=lr)
+    prompts, both = [pair.prompt] * 2, [pair.chosen, pair.rejected]
+    with torch.no_grad():
+        start = response_logprobs(net, prompts, both)
+    for _ in range(steps):
+        w, other = response_logprobs(net, prompts, both).split(1)
+        optimizer.zero_grad()
+        preference_loss(w, other, start[:1], start[1:], beta=beta).backward()
+        optimizer.step()
+    with torch.no_grad():
+        w, other = (response_logprobs(net, prompts, both) - start).tolist()
+    return w, other
+
+
+def rank_correlations(
+    table: pd.DataFrame, *, draws: int = 2000, rng: np.random.Generator
+) -> dict[str, Estimate]:
+    """Spearman correlation of each score with change_w, and of ``ches`` minus each rival's (``ches - edit``).
+
+    95 % percentile bootstrap over pairs.
+    """
+    change = table["change_w"].to_numpy()
+    rows = rng.integers(len(table), size=(draws, len(table)))
+    found = {name: _spearman(table[name].to_numpy(), change, rows) for name in SCORES}
+    rivals = {f"ches - {name}": found["ches"] - found[name] for name in ("edit", "last")}
+    return {name: _estimate(values) for name, values in (found | rivals).items()}
+
+
+def _spearman(x: Floats, y: Floats, rows: Any) -> Floats:
+    """Of the sample itself, first, and of each resample."""
+    a, b = (np.vstack([rankdata(v)[None], rankdata(v[rows], axis=1)]) for v in (x, y))
+    a, b = (r - r.mean(1, keepdims=True) for r in (a, b))
+    return (a * b).sum(1) / np.sqrt((a**2).sum(1) * (b**2).sum(1))
+
+
+def _estimate(values: Floats) -> Estimate:
+    low, high = np.quantile(values[1:], (0.025, 0.975))
+    return Estimate(float(values[0]), float(low), float(high), float(values[1:].std(ddof=1)))
