@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -76,3 +77,44 @@ def change_against_scores(table: pd.DataFrame) -> None:
         ax.plot(table[name], table["change_w"], ".", color=_COLOURS[0], alpha=0.5, rasterized=True)
         ax.set(xlabel=label)
     axes[0].set(ylabel="change of preferred answer (nats)")
+
+
+def free_and_tied(table: pd.DataFrame) -> None:
+    """Share of displacing models by the formula and in truth, where the prompt's embedding is tied; and wrong signs."""
+    _, ax = plt.subplots(figsize=(6.4, 3.8))
+    labels = {
+        "free": "falls, says the formula",
+        "tied": "falls in truth",
+        "wrong": "formula has the wrong sign",
+    }
+    for (column, label), colour, marker in zip(labels.items(), _COLOURS, MARKERS, strict=False):
+        p, n = table[column].to_numpy(), table["n"].to_numpy()
+        reach = 1.96 * np.sqrt(p * (1 - p) / n)
+        ax.errorbar(table["cosine"], p, reach, marker=marker, color=colour, label=label, capsize=2)
+    ax.set(
+        xlabel="cosine between the two answers' unembeddings", ylabel="share of models", ylim=(-0.02, 1.02)
+    )
+    ax.legend()
+
+
+def courses(checkpoints: pd.DataFrame, arms: Sequence[str], *, column: str = "train") -> None:
+    """How the refusal rate on unsafe prompts moves during training, arm by arm: thin lines are seeds."""
+    _, ax = plt.subplots(figsize=(6.8, 3.9))
+    for name, colour, marker in zip(arms, _COLOURS, MARKERS, strict=False):
+        part = checkpoints[checkpoints["arm"] == name]
+        for _, seed in part.groupby("seed"):
+            ax.plot(seed["step"], seed[column], color=colour, lw=0.7, alpha=0.5)
+        mean = part.groupby("step")[column].mean()
+        ax.plot(mean.index, mean, color=colour, marker=marker, lw=2, label=name)
+    ax.set(xlabel="training step", ylabel="refusal rate, unsafe prompts", ylim=(-0.02, 1.04))
+    ax.legend(fontsize=9)
+
+
+def single_prompts(runs: Sequence[Any], chosen: Sequence[int]) -> None:
+    """Probability of the preferred word, step by step, in each run on one prompt."""
+    _, ax = plt.subplots(figsize=(6.4, 3.7))
+    for run, token, colour, marker in zip(runs, chosen, _COLOURS, MARKERS, strict=False):
+        p = run.probabilities[:, token].numpy()
+        ax.plot(p, color=colour, marker=marker, markevery=5, label=f"{run.chosen} over {run.rejected}")
+    ax.set(xlabel="training step", ylabel="probability of the preferred word", ylim=(-0.02, 1.02))
+    ax.legend()

@@ -103,7 +103,7 @@ def _answer(slots: Sequence[Sequence[str]], rng: np.random.Generator) -> list[in
 
 def make_world(
     *,
-    n_dialogues: int = 6000,
+    n_dialogues: int = 18000,
     epochs: int = 2,
     n_prompts: int = 300,
     n_test: int = 100,
@@ -116,7 +116,8 @@ def make_world(
     Parameters
     ----------
     n_dialogues, epochs : int
-        Of supervised training.
+        Of supervised training. With a third of them the base model tells safe from unsafe prompts poorly, and what
+        it learns about the one spills over to the other.
     n_prompts, n_test : int
         Unsafe prompts for pairs, and held out; at most 400 together.
     unsafe_refused, safe_refused : float
@@ -256,7 +257,10 @@ def train_arm(
     model = copy.deepcopy(world.base)
 
     def watch(net: Any) -> dict[str, float]:
-        return {name: refusal_rate(net, prompts, seed=seed) for name, prompts in world.prompts.items()}
+        return {
+            name: refusal_rate(net, prompts, n=1 if name == "train" else 3, seed=seed)
+            for name, prompts in world.prompts.items()
+        }
 
     return train_preferences(
         model,
@@ -276,7 +280,7 @@ def compare_arms(
     worlds: Mapping[int, World],
     arms: Sequence[Arm] = ARMS,
     *,
-    steps: int = 240,
+    steps: int = 400,
     lr: float = 3e-5,
     beta: float = 0.1,
     fraction: float = 0.25,

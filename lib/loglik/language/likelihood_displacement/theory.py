@@ -259,3 +259,38 @@ def check_sequences(n: int, shared: Sequence[int], *, rng: np.random.Generator) 
             largest = max(float(alpha.abs().max()) for alpha in weights)
             rows.append((k, float((ours - exact).abs() / exact.abs()), largest))
     return pd.DataFrame(rows, columns=["shared", "error", "weight"])
+
+
+def wrong_signs(
+    cosines: Sequence[float], n: int, *, ratio: float = 0.7, rng: np.random.Generator
+) -> pd.DataFrame:
+    """How often T1 gets the sign wrong once the prompt's embedding isn't free but made of the same table.
+
+    In these models the prompt is one word (token 2), tied: ``h = W[2] / sqrt(d)``, so that the flow moves h only by
+    moving that row of W, and tokens near it move along.
+
+    Returns
+    -------
+    DataFrame
+        Columns cosine, free (share of displacing models by T1, which takes h for free), tied (by the gradient of the
+        tied model), wrong (share in which the two differ), n.
+    """
+    rows = []
+    for cosine in cosines:
+        W, _ = random_models(n, cosine, ratio=ratio, rng=rng)
+        h = W[:, 2] / np.sqrt(W.shape[2])
+        free = is_displaced(W, h)
+        tied = torch.vmap(_tied_rate)(W) < 0
+        rows.append((cosine, *(float(x.double().mean()) for x in (free, tied, free != tied)), n))
+    return pd.DataFrame(rows, columns=["cosine", "free", "tied", "wrong", "n"])
+
+
+def _tied_rate(W: Tensor) -> Tensor:
+    """Rate of the preferred token's log-probability where the prompt's embedding is a row of W."""
+
+    def logp(table: Tensor) -> Tensor:
+        return torch.log_softmax(table @ (table[2] / table.shape[1] ** 0.5), 0)
+
+    up = torch.func.grad(lambda table: logp(table)[0])(W)
+    flow = torch.func.grad(lambda table: logp(table)[0] - logp(table)[1])(W)
+    return (up * flow).sum()
