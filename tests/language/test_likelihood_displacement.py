@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from loglik.language.likelihood_displacement import (
     examples,
+    prompts,
     refusals,
     scores,
     theory,
@@ -268,3 +269,79 @@ def test_bad_input_is_named(tmp_path, model):
         training.preference_loss(torch.zeros(1), torch.zeros(1), kind="best")
     with pytest.raises(ValueError, match="beta must be above 0"):
         training.preference_loss(*[torch.zeros(1)] * 4, beta=0)
+
+
+# -- where the theory breaks, and one prompt of a model ------------------------------------------------------
+
+
+def test_tied_rate_is_the_change_of_a_small_step():
+    W, _ = theory.random_models(1, 0.9, rng=np.random.default_rng(3))
+    W = W[0].clone().requires_grad_()
+
+    def logp(table):
+        return torch.log_softmax(table @ (table[2] / table.shape[1] ** 0.5), 0)
+
+    (flow,) = torch.autograd.grad(logp(W)[0] - logp(W)[1], W)
+    with torch.no_grad():
+        change = (logp(W + 1e-6 * flow)[0] - logp(W)[0]) / 1e-6
+    assert float(theory._tied_rate(W.detach())) == pytest.approx(float(change), rel=1e-4)
+
+
+def test_tying_the_prompt_changes_the_verdict_of_the_formula():
+    table = theory.wrong_signs((0.99,), 200, rng=np.random.default_rng(0))
+    assert table["free"][0] > 0.8  # 200 models: six standard errors from the measured 0.945
+    assert table["tied"][0] < 0.1
+    assert table["wrong"][0] >= table["free"][0] - table["tied"][0]
+
+
+class WordTokenizer:
+    """One id a word; a question is told apart by its length alone."""
+
+    def encode(self, text, add_special_tokens=False):
+        bare = text.strip()
+        if bare in prompts.WORDS:
+            return [prompts.WORDS.index(bare) + (10 if text.startswith(" ") else 0)]
+        return [18, 19] if " " not in bare else [15, 16, 17, 10 + len(bare) % 5]
+
+    def decode(self, ids):
+        return [*prompts.WORDS, "x"][min(ids[0] % 10, len(prompts.WORDS))]
+
+
+def test_one_prompt_is_trained_and_the_weights_are_put_back(model):
+    tokenizer, before = WordTokenizer(), {k: v.clone() for k, v in model.state_dict().items()}
+    run = prompts.train_single(model, tokenizer, "It rains.", "Yes", "No", steps=5, lr=1e-3)
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+    assert run.probabilities.shape == (6, 20)
+    np.testing.assert_allclose(run.probabilities.sum(1), 1.0, atol=1e-5)
+    assert run.losses[0] == pytest.approx(np.log(2))
+    assert run.losses[-1] < run.losses[0]
+
+
+def test_the_summary_of_a_run_finds_a_fall_on_the_way_and_who_rose():
+    p = torch.full((4, 20), 0.01)
+    p[:, 0] = torch.tensor([0.4, 0.7, 0.3, 0.5])  # Yes rises, falls, and comes half-way back
+    p[:, 4] = torch.tensor([0.1, 0.1, 0.5, 0.3])  # No
+    run = prompts.Run("It rains.", "Yes", "Maybe", p, torch.zeros(4))
+    row = prompts.summarise(run, WordTokenizer())
+    assert row["fall"] == pytest.approx(0.4)
+    assert (row["start"], row["end"]) == pytest.approx((0.4, 0.5))
+    assert (row["riser"], row["meaning"], row["opposite"]) == ("No", "refuse", pytest.approx(0.4))
+
+
+def test_meanings_and_runs_worth_making():
+    assert [prompts.meaning(w) for w in (" Yes", "NEVER", "perhaps", "cat")] == [
+        "agree",
+        "refuse",
+        "hedge",
+        "other",
+    ]
+    start = pd.DataFrame(0.0, index=["a", "b"], columns=list(prompts.WORDS))
+    start.loc["b", "Yes"], start.loc["b", "Sure"] = 0.5, 0.2
+    chosen = prompts.eligible(start, n=3)
+    assert chosen[0] == ("b", "Yes", "No"), "the paper's pair comes first"
+    assert {word for _, word, _ in chosen} == {"Yes"}
+    runs = pd.DataFrame({"chosen": ["Yes", "No"], "meaning": ["agree", "agree"]})
+    assert prompts.same_meaning(runs) == 0.5
+    assert prompts.same_meaning(runs[:0]) == 0.0
+    with pytest.raises(ValueError, match="is 2 tokens"):
+        prompts.single_token(WordTokenizer(), "Absolutely")
