@@ -171,7 +171,9 @@ def test_likelihood_gap_contains_the_entropies():
     p, q, child = (theory.log_probability(theory.random_chain(3, rng), x) for _ in range(3))
     gap = np.exp(q) @ -child - np.exp(p) @ -child
     entropies = [-float(np.exp(law) @ law) for law in (q, p)]
-    assert gap == pytest.approx(entropies[0] + theory.kl(q, child) - entropies[1] - theory.kl(p, child), abs=1e-10)
+    assert gap == pytest.approx(
+        entropies[0] + theory.kl(q, child) - entropies[1] - theory.kl(p, child), abs=1e-10
+    )
 
 
 def test_chain_is_a_law_and_samples_follow_it():
