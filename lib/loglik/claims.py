@@ -268,7 +268,9 @@ def verdict_again(spec: ClaimSpec, record: Mapping[str, Any]) -> str:
 def held(spec: ClaimSpec, record: Mapping[str, Any]) -> bool:
     """Whether a recorded claim's measurements meet its criterion, whatever the verdict may be at most."""
     expression = spec.criterion.reproduced
-    return record["measured"] is not None and bool(expression) and evaluate(expression, _recorded(record))
+    if record["measured"] is None or expression is None:
+        return False
+    return evaluate(expression, _recorded(record))
 
 
 def _recorded(record: Mapping[str, Any]) -> dict[str, Any]:
