@@ -509,6 +509,13 @@ claimed
 # With a real parent the picture is the same: its child's likelihood is at or below chance for Bible and Austen, and
 # the ratio is far above. It doesn't reach the paper's 0.999. The paper fine-tunes seven billion parameters on
 # thousands of whole documents; here 96 mails of 32 tokens move one matrix.
+#
+# ## Where test texts had a say
+# The criteria were fixed before any run. Some settings were not chosen blindly: the number of epochs and the learning
+# rate of fine-tuning, and batch and epochs of the small parents, were explored on seed 0 with an eye on the AUROC of
+# the final test texts; SmolLM2's settings follow the held-out likelihood of known texts, after one look at its test
+# AUROC with others. The questions were asked of one exam and the real model was fine-tuned once. Read the near-perfect
+# numbers with that in mind.
 
 # %%
 chapter.summary()
