@@ -14,7 +14,7 @@ import torch
 from loglik.language import models
 from loglik.language.on_policy_preferences.bandit import PreferenceBandit, peak_rewards
 
-#: The committed table: token, its log-probability, its rank and a reward (letters).
+# The committed table: token, its log-probability, its rank and a reward (letters).
 TABLE = Path(__file__).resolve().parent / "smollm2_next.csv"
 PROMPT = "The most important thing in life is to be"
 
