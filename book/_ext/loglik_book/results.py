@@ -69,7 +69,10 @@ def _links(app: Sphinx, page: str, chapter: Manifest, result: NumberedResult) ->
 
 def _documented(app: Sphinx, page: str, name: str, label: str) -> nodes.Node:
     found = app.env.get_domain("py").objects.get(name)  # type: ignore[attr-defined]
-    shown = nodes.literal("", name.rpartition(".")[2])
+    pieces = name.split(".")
+    shown = nodes.literal(
+        "", ".".join(pieces[-2:] if pieces[-2][0].isupper() else pieces[-1:])
+    )  # a method, its class
     if found is None:
         LOG.warning("results, %s: %s is not in the API reference", label, name, location=page)
         return shown
