@@ -328,9 +328,10 @@ def test_a_chapter_s_header_has_its_buttons(visit, chapter_pages):
 def test_a_chapter_can_be_cited(visit, method_page):
     tab = visit(method_page)
     tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    assert not tab.locator(".lk-bib pre").first.is_visible()
-    tab.locator(".lk-cite summary").click()
-    assert tab.locator(".lk-bib pre").count() == 2
-    tab.locator(".lk-copy").first.click()
-    tab.wait_for_function("document.querySelector('.lk-copy').textContent === 'Copied'")
+    box = tab.locator(".lk-cite")
+    assert not box.locator("pre").first.is_visible()
+    box.locator("summary").click()
+    assert box.locator("pre").count() == 2
+    box.locator(".lk-copy").first.click()
+    tab.wait_for_function("document.querySelector('.lk-cite .lk-copy').textContent === 'Copied'")
     assert tab.evaluate("navigator.clipboard.readText()").startswith("@")

@@ -17,6 +17,7 @@ from loglik import provenance
 STAMP = re.compile(r'(<code class="lk-build">)[^<]*(</code>)')
 # What tells of one run: its line under the summary, and time and memory in the page's header.
 _RUN_LINE = re.compile(r"""<p class=(['"])loglik-run\1.*?</p>""", re.DOTALL)
+_VERSION = re.compile(r"\?v=[0-9a-f]{8}")  # Sphinx adds it to files that an earlier build left there
 _INDEX = "searchindex.js"
 _RUN_FACTS = re.compile(r"<div><dt>(Run time|Memory)</dt><dd>.*?</dd></div>", re.DOTALL)
 
@@ -38,7 +39,7 @@ def normalised(path: Path) -> bytes:
     """A file's bytes without what differs between two equal builds."""
     if path.suffix == ".html":
         text = STAMP.sub(r"\1\2", path.read_text(encoding="utf-8"))
-        return _RUN_FACTS.sub("", _RUN_LINE.sub("", text)).encode()
+        return _VERSION.sub("", _RUN_FACTS.sub("", _RUN_LINE.sub("", text))).encode()
     if path.suffix == ".ipynb":
         return json.dumps(
             _without_runs(json.loads(path.read_text(encoding="utf-8"))), sort_keys=True
