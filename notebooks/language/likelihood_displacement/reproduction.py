@@ -80,8 +80,11 @@ chapter.claim("C4", measured=longer["error"].max(), evidence={"weights": list(lo
 # ## One prompt of a real model: C1a, C2a, C2b
 # SmolLM2 with its 135 million weights, if the optional package that ships it is there. As in the paper it first
 # learns to answer such questions with one word; then DPO prefers one word over another on a single prompt, all
-# weights moving by RMSprop, until the loss is below 0.1. Which words mean the same is a judgement:
-# `prompts.meaning` has the list. Runs are chosen by their starting probabilities alone, the paper's pairs first.
+# weights moving by RMSprop, for 25 steps. Which words mean the same is a judgement: `prompts.meaning` has the list.
+# Runs are chosen by their starting probabilities alone, the paper's pairs first where they qualify. A preferred word
+# has to begin at 0.3; the bar was 0.4 until a pilot run had been seen, in which Yes over No began at 0.32 and fell
+# by 0.21. With the warm-up used here none of the paper's own pairs reaches 0.3, so what is judged below are four runs
+# among words of agreement. They are few, and "not reproduced" means no more than that.
 
 # %%
 words, tokenizer = None, None
@@ -95,7 +98,7 @@ if cfg.n_runs and has_bundled():
     words["order"] = [prompts.alignment_order(model, tokenizer, run) for run in runs]
 words if words is None else words.drop(columns="statement").round(3)
 
-# %% mystnb={"figure": {"caption": "Probability of the preferred word in each run on one prompt of SmolLM2. It may rise first and fall later, so a look at the end alone can miss it.", "name": "likelihood-displacement-single"}, "image": {"alt": "One line a run: the preferred word's probability over the training steps."}}
+# %% mystnb={"figure": {"caption": "Probability of the preferred word in each run on one prompt of SmolLM2. None falls: each word begins below one half and rises to near one.", "name": "likelihood-displacement-single"}, "image": {"alt": "Four lines, all rising from between 0.3 and 0.45 to nearly 1 within 25 steps."}}
 if words is not None:
     figures.single_prompts(runs, [prompts.single_token(tokenizer, run.chosen) for run in runs])
 
@@ -180,8 +183,13 @@ worlds = {
 checks = refusals.compare_arms(worlds, steps=cfg.steps, progress=lambda arms: chapter.progress(arms, "arms"))
 last = checks[checks["step"] == checks["step"].max()]
 
-# %% mystnb={"figure": {"caption": "Refusal rate on the unsafe prompts that the pairs come from, during training. Thin lines are seeds, thick ones their mean.", "name": "likelihood-displacement-courses"}, "image": {"alt": "Lines of four arms over the training steps: pairs of lowest CHES and all pairs end at full refusal; pairs of highest CHES and of two refusals fall in some seeds."}}
+# %% mystnb={"figure": {"caption": "Refusal rate on the unsafe prompts that the pairs come from, during training. Thin lines are seeds, thick ones their mean.", "name": "likelihood-displacement-courses"}, "image": {"alt": "Lines of four arms over the training steps: pairs of lowest CHES and all pairs end near full refusal; pairs of two refusals stay high; with pairs of highest CHES one of five seeds falls to 0.2 and the mean to 0.75."}}
 figures.courses(checks, ("highest CHES", "two refusals", "lowest CHES", "all"))
+
+# %% [markdown]
+# What the paper calls unintentional unalignment is seen once in five worlds: with pairs of highest CHES one network
+# goes from refusing 0.85 of its unsafe prompts to 0.2. Pairs of two refusals, by which C6 is judged, lower the
+# preferred answers in every world and the refusal rate in hardly any.
 
 # %% mystnb={"figure": {"caption": "Change of the preferred answers' log-probability and refusal rate on held-out unsafe prompts at the last step. A dot a seed.", "name": "likelihood-displacement-arms"}, "image": {"alt": "Dots for nine ways to train; pairs of highest CHES lose most log-probability."}}
 figures.arms_at_the_end(last)
