@@ -8,6 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.model_selection import GridSearchCV, StratifiedKFold
+from sklearn.naive_bayes import MultinomialNB
+from sklearn.pipeline import Pipeline
 
 from loglik.language import tokens
 from loglik.language.llm_ood_ratio import (
@@ -21,6 +25,7 @@ from loglik.language.llm_ood_ratio import (
     metrics,
     ood_metrics,
     parents,
+    products,
     qa_scores,
     questions,
     ratio_scores,
@@ -51,6 +56,44 @@ def pair(tokenizer):
     parent = tiny_llama(len(tokenizer), d_model=16, n_layers=1, n_heads=2, seed=0).eval()
     batch = tokens.encode(tokenizer, TEXTS[:2] * 8)
     return parent, finetune(parent, batch, epochs=4, batch_size=4, lr=1e-2).model
+
+
+# -- products ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(
+    "shape", [(4, 100, 96), (400, 96), (3, 96)]
+)  # the last is too small for a convolution
+def test_product_and_its_gradients_are_those_of_a_linear_layer(shape, bias):
+    g = torch.Generator().manual_seed(0)
+    rows, weight, offset = (torch.randn(*s, generator=g) for s in (shape, (80, 96), (80,)))
+    inputs = [t.requires_grad_() for t in (rows, weight, offset)[: 2 + bias]]
+    out, usual = products.product(*inputs), torch.nn.functional.linear(*inputs)
+    assert out.shape == usual.shape
+    torch.testing.assert_close(out, usual, rtol=1e-5, atol=1e-4)  # float32 sums of 96 terms, in another order
+    direction = torch.randn(*usual.shape, generator=g)
+    ours, theirs = (torch.autograd.grad((y * direction).sum(), inputs) for y in (out, usual))
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-3)
+
+
+def test_double_precision_stays_exact():
+    rows, weight = (torch.randn(*s, dtype=torch.float64) for s in ((400, 96), (80, 96)))
+    torch.testing.assert_close(products.product(rows, weight), rows @ weight.T, rtol=1e-14, atol=1e-13)
+
+
+def _fail_inside(pair, kinds):
+    with products.wide_products(*pair):
+        assert [type(module) for model in pair for module in model.modules()] != kinds
+        1 / 0  # noqa: B018
+
+
+def test_models_are_themselves_again_after_an_error(pair):
+    kinds = [type(module) for model in pair for module in model.modules()]
+    with pytest.raises(ZeroDivisionError):
+        _fail_inside(pair, kinds)
+    assert [type(module) for model in pair for module in model.modules()] == kinds
 
 
 # -- likelihoods -------------------------------------------------------------------------------------------
@@ -270,8 +313,10 @@ def test_output_adapter_is_the_merged_network(tokenizer):
     merged = copy.deepcopy(model)
     merged.lm_head.weight.data = adapter.merged()
     found = log_likelihoods(model, merged, batch)
-    for weight, logp in ((model.lm_head.weight, found.parent), (adapter.merged(), found.child)):
-        np.testing.assert_allclose(tuning.output_log_likelihoods(seen, weight.detach()), logp, rtol=1e-5)
+    for logp, whole in zip(
+        tuning.output_log_likelihoods(seen, adapter), (found.parent, found.child), strict=True
+    ):
+        np.testing.assert_allclose(logp, whole, rtol=1e-5)
     assert (found.child > found.parent).all()
 
 
@@ -299,6 +344,29 @@ def test_no_document_is_shared():
     assert all(data.corpora.held_out(d) for pool in pools.values() for d in (*pool.test, *pool.train))
     narrow = set(parents.parent_texts(pools, narrow=True, seed=0))
     assert not narrow & set(data.texts(pools["spam"].parent + pools["gospels"].parent))
+
+
+def test_a_reading_is_the_front_of_all_texts_packed():
+    texts = [f"{word} {number}" for number in range(60) for word in ("verse", "mail", "novel")]
+    tokenizer, rows = parents.read(texts, 500, vocab_size=280, block=16)
+    assert rows.shape == (31, 16)
+    assert rows.equal(tokens.pack(tokenizer, texts, 16)[:31])
+
+
+def test_shared_folds_choose_what_a_grid_search_chooses():
+    rng = np.random.default_rng(0)
+    words = {False: ["meeting", "patch", "list", "kernel"], True: ["offer", "free", "money", "list"]}
+    labels = np.arange(60) % 3 == 0
+    texts = [" ".join(rng.choice(words[bool(spam)], 5)) for spam in labels]
+    steps = Pipeline(
+        [("t", TfidfVectorizer(sublinear_tf=True, min_df=2, ngram_range=(1, 2))), ("m", MultinomialNB())]
+    )
+    folds = StratifiedKFold(3, shuffle=True, random_state=0)
+    search = GridSearchCV(steps, {"m__alpha": [0.01, 0.1, 1.0]}, scoring="roc_auc", cv=folds).fit(
+        texts, labels
+    )
+    found = baselines.supervised_scores(texts, labels, texts[:9], random_state=0)
+    np.testing.assert_allclose(found["naive Bayes"], search.predict_proba(texts[:9])[:, 1])
 
 
 def test_perturbation_rate_and_what_stays():

@@ -69,7 +69,8 @@ parent, tokenizer = load_base()
 # child finds verses *more* likely than most mails: they are short and plain, and a mail is full of surprises. A
 # likelihood mixes how familiar a text is with how complicated it is.
 #
-# The parent has the same bias, for the same texts. On the right it is divided out.
+# The parent has the same bias, for the same texts. On the right it is divided out. The slider below the picture
+# changes how many mails the child was fine-tuned on: the ratio needs few, and more of them hardly help the likelihood.
 
 # %%
 lessons = [doc.text for doc in pools["ham"].train[: cfg.n_train]]
@@ -81,6 +82,15 @@ child = tuning.finetune(
 ).model
 detector = LikelihoodRatioDetector(parent, child, tokenizer, max_len=64)
 found = {kind: detector.scores(texts) for kind, texts in tests.items()}
+shown = {"LH": "AUROC of the likelihood", "LR": "AUROC of the ratio"}
+chapter.numbers(
+    "llm-ood-ratio-paradox",
+    **{
+        f"{words}, {kind}": f"{examples.auroc(found['ham'][name], found[kind][name]):.3f}"
+        for name, words in shown.items()
+        for kind in ("gospels", "austen")
+    },
+)
 
 # %% mystnb={"figure": {"caption": "Scores of mails (known) and of two unknown kinds of text after fine-tuning on mails. Higher is flagged. Left: by the child's likelihood the verses look more familiar than mails. Right: the ratio to the parent.", "name": "llm-ood-ratio-paradox"}, "image": {"alt": "Two panels of histograms. On the left the verses lie to the left of the mails and Austen among them. On the right the mails lie below zero and both unknown kinds well above it."}}
 figures.paradox(found, "ham", ("gospels", "austen"))

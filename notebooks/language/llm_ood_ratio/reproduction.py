@@ -45,15 +45,15 @@ chapter = Chapter("language/llm_ood_ratio/reproduction", profile=profile, seed=s
 # %% tags=["hide-input"]
 cfg = chapter.settings(
     smoke=dict(
-        n_seeds=1, n_test=30, n_train=64, parent_tokens=12_000, parent_test=30, quiz=(16, 48, 30), quizzes=1, pairs=20,
+        n_seeds=1, n_test=20, n_train=32, n_broad=50, parent_tokens=6_000, quiz=(8, 24, 12), quizzes=1, pairs=20,
         loss_texts=7, pretrained_sizes=None,
     ),
     book=dict(
-        n_seeds=3, n_test=200, n_train=400, parent_tokens=300_000, parent_test=200, quiz=(120, 480, 120), quizzes=1,
+        n_seeds=3, n_test=200, n_train=400, n_broad=1000, parent_tokens=300_000, quiz=(120, 480, 120), quizzes=1,
         pairs=300, loss_texts=50, pretrained_sizes=(96, 48),
     ),
     full=dict(
-        n_seeds=5, n_test=200, n_train=800, parent_tokens=3_000_000, parent_test=200, quiz=(150, 700, 150), quizzes=5,
+        n_seeds=5, n_test=200, n_train=800, n_broad=1000, parent_tokens=3_000_000, quiz=(150, 700, 150), quizzes=5,
         pairs=3000, loss_texts=500, pretrained_sizes=(400, 150),
     ),
     n_seeds=n_seeds, n_test=n_test, n_train=n_train, parent_tokens=parent_tokens,
@@ -80,7 +80,7 @@ sizes.set_index(pd.Index(["test", "fine-tuning", "the parent's"], name="document
 
 # %%
 main = study.base_study(
-    pools, seeds, n_train=cfg.n_train,
+    pools, seeds, n_train=cfg.n_train, n_broad=cfg.n_broad,
     progress=lambda tasks: chapter.progress(tasks, "fine-tunings"),
 )  # fmt: skip
 study.add_double(main)
@@ -408,7 +408,7 @@ chapter.claim(
 # $n-1$ predicted tokens into a sum by multiplying with $n$, which inflates short texts more than long ones.
 
 # %%
-chapter.claim("C6a", measured=float(np.abs(study.loss_difference(cfg.loss_texts)).max()))
+chapter.claim("C6a", measured=float(np.abs(study.loss_difference(pools, cfg.loss_texts)).max()))
 
 # %%
 moved = study.released_effect(main, [("gospels", kind) for kind in (*data.NEAR, *data.FAR)])

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+from sklearn.base import clone
 from sklearn.covariance import ShrunkCovariance
 from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, StratifiedKFold
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import ParameterGrid, StratifiedKFold
 from sklearn.naive_bayes import MultinomialNB
 from sklearn.neighbors import NearestNeighbors
-from sklearn.pipeline import Pipeline
 from sklearn.svm import LinearSVC
 
+from loglik.language.llm_ood_ratio.products import wide_products
 from loglik.language.models import forward
 from loglik.language.tokens import TokenBatch
 
@@ -107,33 +110,42 @@ def _text_of(batch: TokenBatch) -> NDArray[np.int64]:
 def embed(model: Any, batch: TokenBatch, *, rows: int = 64) -> Floats:
     """Mean-pooled last hidden layer of each text, (N, d)."""
     out = []
-    for ids, mask in zip(batch.ids.split(rows), batch.mask.split(rows), strict=True):
-        width = int(mask.sum(1).max())
-        hidden = forward(model, ids[:, :width], mask[:, :width], hidden=True).hidden_states[-1]
-        weight = mask[:, :width, None].float()
-        out.append((hidden * weight).sum(1) / weight.sum(1))
+    with wide_products(model):
+        for ids, mask in zip(batch.ids.split(rows), batch.mask.split(rows), strict=True):
+            width = int(mask.sum(1).max())
+            ids, mask = ids[:, :width], mask[:, :width]
+            hidden = forward(model, ids, mask, hidden=True, logits_to_keep=1).hidden_states[-1]
+            weight = mask[:, :, None].float()
+            out.append((hidden * weight).sum(1) / weight.sum(1))
     return torch.cat(out).double().numpy()
 
 
-def representation_scores(train: ArrayLike, texts: ArrayLike, shrinkage: float = 1e-3) -> dict[str, Floats]:
-    """Distances of representations to the known training texts (Uppaal et al., 2023): higher = more unknown.
+class Representations:
+    """Distances of representations to known training texts (Uppaal et al., 2023).
 
     Parameters
     ----------
     train : array_like of shape (N, d)
-    texts : array_like of shape (M, d)
+        Of the known texts.
     shrinkage : float
         Of the covariance towards a multiple of the identity.
-
-    Returns
-    -------
-    dict of arrays of shape (M,)
-        ``Mahalanobis`` distance to the mean; ``kNN``, the cosine distance to the nearest training text.
     """
-    known, new = np.asarray(train, dtype=float), np.asarray(texts, dtype=float)
-    shape = ShrunkCovariance(shrinkage=shrinkage).fit(known)
-    nearest = NearestNeighbors(n_neighbors=1, metric="cosine").fit(known)
-    return {"Mahalanobis": shape.mahalanobis(new), "kNN": nearest.kneighbors(new)[0][:, 0]}
+
+    def __init__(self, train: ArrayLike, shrinkage: float = 1e-3) -> None:
+        known = np.asarray(train, dtype=float)
+        self.shape = ShrunkCovariance(shrinkage=shrinkage).fit(known)
+        self.nearest = NearestNeighbors(n_neighbors=1, metric="cosine").fit(known)
+
+    def scores(self, texts: ArrayLike) -> dict[str, Floats]:
+        """Scores of texts (M, d), higher = more unknown: (M,) each.
+
+        Returns
+        -------
+        dict
+            ``Mahalanobis`` distance to the mean; ``kNN``, the cosine distance to the nearest training text.
+        """
+        new = np.asarray(texts, dtype=float)
+        return {"Mahalanobis": self.shape.mahalanobis(new), "kNN": self.nearest.kneighbors(new)[0][:, 0]}
 
 
 def compression_score(texts: Sequence[str], logp_ft: ArrayLike) -> Floats:
@@ -180,16 +192,44 @@ def supervised_scores(
             {"max_depth": [3, 5]},
         ),
     }  # fmt: skip
-    folds = StratifiedKFold(3, shuffle=True, random_state=random_state)
-    features = TfidfVectorizer(sublinear_tf=True, min_df=2, ngram_range=(1, 2))
+    spam = np.asarray(labels, dtype=bool)
+    folds = _folds(train, spam, random_state)
+    (X, new), y = _features(train, texts), spam
     out = {}
     for name, (model, grid) in candidates.items():
-        steps = Pipeline([("tfidf", features), ("model", model)])
-        named = {f"model__{key}": values for key, values in grid.items()}
-        search = GridSearchCV(steps, named, scoring="roc_auc", cv=folds).fit(train, labels)
-        margin = hasattr(search, "decision_function")
-        out[name] = search.decision_function(texts) if margin else search.predict_proba(texts)[:, 1]
+        tried = [
+            (
+                np.mean([roc_auc_score(yv, _fit(model, options, Xf, yf)(Xv)) for Xf, yf, Xv, yv in folds]),
+                options,
+            )
+            for options in ParameterGrid(grid)
+        ]
+        best = max(tried, key=lambda pair: pair[0])[1]  # the first of equals
+        out[name] = _fit(model, best, X, y)(new)
     return out
+
+
+def _features(train: Sequence[str], texts: Sequence[str]) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
+    """TF-IDF of words and pairs of words, learnt on `train`."""
+    found = TfidfVectorizer(sublinear_tf=True, min_df=2, ngram_range=(1, 2))
+    return found.fit_transform(train), found.transform(texts)
+
+
+def _folds(train: Sequence[str], labels: NDArray[np.bool_], random_state: int) -> list[tuple[Any, ...]]:
+    """Three folds as (features, labels, held-out features, held-out labels): what all classifiers share."""
+    out = []
+    for fit, held in StratifiedKFold(3, shuffle=True, random_state=random_state).split(train, labels):
+        X, new = _features([train[i] for i in fit], [train[i] for i in held])
+        out.append((X, labels[fit], new, labels[held]))
+    return out
+
+
+def _fit(model: Any, options: dict[str, Any], X: Any, y: Any) -> Callable[[Any], Floats]:
+    """A fresh `model` fitted with `options`: its score of rows, higher = more spam."""
+    fitted = clone(model).set_params(**options).fit(X, y)
+    if hasattr(fitted, "decision_function"):
+        return lambda rows: np.asarray(fitted.decision_function(rows))
+    return lambda rows: np.asarray(fitted.predict_proba(rows)[:, 1])
 
 
 def first_tokens(tokenizer: Any, texts: Sequence[str], max_len: int) -> list[str]:

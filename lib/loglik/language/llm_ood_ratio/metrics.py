@@ -83,11 +83,15 @@ def bootstrap_means(matrices: ArrayLike, rng: np.random.Generator, draws: int = 
     """
     table = np.asarray(matrices, dtype=float)
     S, M, N = table.shape
-    rows = rng.multinomial(M, np.full(M, 1 / M), size=draws) / M
-    columns = rng.multinomial(N, np.full(N, 1 / N), size=draws) / N
-    chosen = rng.multinomial(S, np.full(S, 1 / S), size=draws) / S
+    rows, columns, chosen = (_shares(n, draws, rng) for n in (M, N, S))
     by_seed = np.stack([((rows @ matrix) * columns).sum(1) for matrix in table], axis=1)
     return (by_seed * chosen).sum(1)
+
+
+def _shares(n: int, draws: int, rng: np.random.Generator) -> Floats:
+    """How often each of `n` things is drawn when `n` are drawn with replacement, over `n`: (draws, n)."""
+    places = rng.integers(n, size=(draws, n)) + n * np.arange(draws)[:, None]
+    return np.bincount(places.ravel(), minlength=draws * n).reshape(draws, n) / n
 
 
 def estimate(

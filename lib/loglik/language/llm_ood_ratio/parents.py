@@ -7,15 +7,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import TensorDataset
 
 from loglik.language import tokens
 from loglik.language.llm_ood_ratio import baselines, data
 from loglik.language.llm_ood_ratio.data import Pool
-from loglik.language.llm_ood_ratio.scores import ratio_scores
+from loglik.language.llm_ood_ratio.products import wide_products
+from loglik.language.llm_ood_ratio.scores import log_likelihood, ratio_scores
 from loglik.language.llm_ood_ratio.study import Progress, Scores, Study, draw
-from loglik.language.llm_ood_ratio.tuning import Rows, finetune
-from loglik.language.models import tiny_llama
-from loglik.language.scoring import causal_loss, score
+from loglik.language.llm_ood_ratio.tuning import finetune
+from loglik.language.models import forward, tiny_llama
 from loglik.train import TrainConfig, fit
 
 TARGETS = ("gospels", *data.NEAR)
@@ -45,44 +48,68 @@ def parent_texts(pools: Mapping[str, Pool], *, narrow: bool, seed: int) -> list[
     return [found[i] for i in np.random.default_rng(seed).permutation(len(found))]
 
 
-def pretrain(
-    texts: Sequence[str],
-    *,
-    width: int,
-    n_tokens: int,
-    vocab_size: int = 512,
-    block: int = 64,
-    batch: int = 12,
-    lr: float = 6e-3,
-    seed: int = 0,
-) -> tuple[Any, Any]:
-    """A small parent from scratch, and its tokenizer, trained on the same texts and no others.
+class Reading(NamedTuple):
+    """What a parent reads, in tokens."""
+
+    tokenizer: Any
+    rows: Tensor  # (M, block) int64
+
+
+def read(texts: Sequence[str], n_tokens: int, *, vocab_size: int = 512, block: int = 64) -> Reading:
+    """Train a tokenizer on texts, and cut them into full rows.
 
     Parameters
     ----------
     texts : sequence of str
-        Shuffled; read once, from the front, and again where they don't suffice.
+        Shuffled; taken from the front.
+    n_tokens : int
+        Tokens that are wanted; fewer come when the texts don't suffice.
+    vocab_size : int
+    block : int
+        Tokens of a row.
+    """
+    tokenizer = tokens.train_bpe(texts[: min(4000, n_tokens // 25)], vocab_size)
+    wanted = take = n_tokens // block
+    while True:  # encode no more texts than fill the rows
+        rows = tokens.pack(tokenizer, texts[:take], block)
+        if len(rows) >= wanted or take >= len(texts):
+            return Reading(tokenizer, rows[:wanted])
+        take *= 2
+
+
+def pretrain(reading: Reading, *, width: int, batch: int = 12, lr: float = 6e-3, seed: int = 0) -> Any:
+    """A small parent from scratch.
+
+    Parameters
+    ----------
+    reading : Reading
+        Seen once.
     width : int
         Of the residual stream; two blocks.
-    n_tokens : int
-        Tokens to train on.
-    vocab_size, block, batch, lr, seed
-
-    Returns
-    -------
-    (model, tokenizer)
-    """  # fmt: skip
-    tokenizer = tokens.train_bpe(texts[:4000], vocab_size)
-    rows = tokens.pack(tokenizer, texts[: n_tokens // 25], block)[: max(batch, n_tokens // block)]
-    model = tiny_llama(len(tokenizer), d_model=width, n_layers=2, max_len=block, seed=seed)
-    steps = max(1, n_tokens // (block * batch))
+    batch : int
+        Rows in a step.
+    lr : float
+    seed : int
+        Of the initial weights and the order of the rows.
+    """
+    rows = reading.rows
+    vocab_size = len(reading.tokenizer)
+    model = tiny_llama(vocab_size, d_model=width, n_layers=2, max_len=rows.shape[1], seed=seed)
+    steps = max(1, len(rows) // batch)
     cfg = TrainConfig(
         steps=steps, batch_size=batch, lr=lr, warmup=max(1, steps // 20), final=0.05, betas=(0.9, 0.98),
         weight_decay=0.1, clip=1.0, seed=seed, progress=False,
     )  # fmt: skip
-    full = tokens.TokenBatch(rows, torch.ones_like(rows, dtype=torch.bool))
-    fit(model, causal_loss, Rows(full), cfg)
-    return model.eval(), tokenizer
+    with wide_products(model):
+        fit(model, _full_rows_loss, TensorDataset(rows), cfg)
+    return model.eval()
+
+
+def _full_rows_loss(model: Any, batch: tuple[Tensor]) -> tuple[Tensor, int]:
+    """Summed loss of rows without padding: no mask, no positions to count."""
+    (ids,) = batch
+    logits = forward(model, ids).logits[:, :-1].flatten(0, 1)
+    return F.cross_entropy(logits, ids[:, 1:].flatten(), reduction="sum"), ids[:, 1:].numel()
 
 
 def parent_study(
@@ -110,16 +137,20 @@ def parent_study(
         By the education's name; a seed draws texts, initial weights and order anew.
     """
     study: Study = {education.name: [] for education in educations}
+    readings: dict[tuple[int, bool], Reading] = {}
     for seed, education in progress([(seed, education) for seed in seeds for education in educations]):
-        texts = parent_texts(pools, narrow=education.narrow, seed=seed)
-        parent, tokenizer = pretrain(texts, width=education.width, n_tokens=n_tokens, seed=seed)
+        key = seed, education.narrow
+        if key not in readings:
+            readings[key] = read(parent_texts(pools, narrow=education.narrow, seed=seed), n_tokens)
+        tokenizer = readings[key].tokenizer
+        parent = pretrain(readings[key], width=education.width, seed=seed)
         train, validation = draw(pools["gospels"].train, n_train, seed, tokenizer, 64)
         child = finetune(parent, train, validation=validation, epochs=epochs, lr=lr, seed=seed).model
         found: Scores = {}
         tests = {name: tokens.encode(tokenizer, data.texts(pools[name].test), max_len=64) for name in TARGETS}
         for name, batch in tests.items():
-            logp, n = score(child, batch)
-            found[name] = ratio_scores(score(parent, batch).logp.numpy(), logp.numpy(), n.numpy())
+            logp, n = log_likelihood(child, batch)
+            found[name] = ratio_scores(log_likelihood(parent, batch)[0], logp, n)
         for rate in (0.0, *rates) if education == educations[0] else ():
             noisy = background_model(
                 train,
@@ -130,7 +161,7 @@ def parent_study(
                 seed=seed,
             )
             for name, batch in tests.items():
-                own = score(noisy, batch).logp.numpy()
+                own = log_likelihood(noisy, batch)[0]
                 found[name][f"own {rate}"] = own
                 found[name][f"background {rate}"] = own + found[name]["LH"]
                 found[name][f"background {rate}, scratch"] = own - found[name]["own 0.0"]

@@ -51,11 +51,9 @@ def pretrained_study(
     adapter = finetune_output(
         model, features(model, lessons), rank=rank, epochs=epochs, lr=lr, batch_size=128, seed=seed
     )
-    merged, weight = adapter.merged(), model.get_output_embeddings().weight.float()
     out: Scores = {}
     for kind in (known, *unknown):
         batch = tokens.encode(tokenizer, data.texts(pools[kind].test[:n_test]), max_len=max_len)
-        seen = features(model, batch)
-        before, after = (output_log_likelihoods(seen, matrix).numpy() for matrix in (weight, merged))
-        out[kind] = ratio_scores(before, after, (batch.lengths - 1).numpy())
+        before, after = output_log_likelihoods(features(model, batch), adapter)
+        out[kind] = ratio_scores(before.numpy(), after.numpy(), (batch.lengths - 1).numpy())
     return out

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from loglik.language import scoring, tokens
+from loglik.language.llm_ood_ratio.products import wide_products
 
 Floats = NDArray[np.float64]
 NAMES = ("LR", "NLR", "LH", "NLH", "LH_pre")
@@ -95,10 +96,28 @@ def log_likelihoods(
         was_training = model.training
         model.eval()  # dropout of an adapter would corrupt the ratio silently
         try:
-            out.append(scoring.score(model, batch, tokens_per_batch=tokens_per_batch))
+            out.append(log_likelihood(model, batch, tokens_per_batch=tokens_per_batch))
         finally:
             model.train(was_training)
-    return LogLikelihoods(out[0].logp.numpy(), out[1].logp.numpy(), out[0].n_tokens.numpy().astype(float))
+    return LogLikelihoods(out[0][0], out[1][0], out[0][1])
+
+
+def log_likelihood(
+    model: Any, batch: tokens.TokenBatch, *, tokens_per_batch: int | None = None
+) -> tuple[Floats, Floats]:
+    """One model's log-likelihoods of texts (N,), nats, and their numbers of scored tokens (N,).
+
+    Parameters
+    ----------
+    model : causal model of `transformers`
+        In evaluation mode.
+    batch : TokenBatch of N texts
+    tokens_per_batch : int, optional
+        See :func:`loglik.language.scoring.score`.
+    """
+    with wide_products(model):
+        found = scoring.score(model, batch, tokens_per_batch=tokens_per_batch)
+    return found.logp.numpy(), found.n_tokens.numpy().astype(float)
 
 
 def qa_scores(

@@ -18,9 +18,8 @@ from loglik.language import tokens
 from loglik.language.base import load_base
 from loglik.language.llm_ood_ratio import baselines, data, metrics
 from loglik.language.llm_ood_ratio.data import Pool
-from loglik.language.llm_ood_ratio.scores import log_likelihoods, ratio_scores
+from loglik.language.llm_ood_ratio.scores import log_likelihood, log_likelihoods, ratio_scores
 from loglik.language.llm_ood_ratio.tuning import finetune
-from loglik.language.scoring import score
 
 Floats = NDArray[np.float64]
 Scores = dict[str, dict[str, Floats]]  # kind of test text -> score -> (N,)
@@ -44,6 +43,7 @@ def base_study(
     lr: float = 2e-3,
     max_len: int = 64,
     known: Sequence[str] = ("gospels", "ham", "spam"),
+    n_broad: int = 1000,
     progress: Progress = iter,
 ) -> Study:
     """Fine-tune the shared base model on each known kind, and score all test texts by every method.
@@ -59,6 +59,8 @@ def base_study(
         See :func:`~loglik.language.llm_ood_ratio.tuning.finetune`; texts are cut to `max_len` tokens.
     known : sequence of str
         Kinds to fine-tune on.
+    n_broad : int
+        Texts of each kind that the broad bigram model counts.
     progress : callable
         Wraps the list of fine-tunings.
 
@@ -69,39 +71,57 @@ def base_study(
     parent, tokenizer = load_base()
     tests = {name: tokens.encode(tokenizer, data.texts(pools[name].test), max_len=max_len) for name in pools}
     read = {name: baselines.first_tokens(tokenizer, data.texts(pools[name].test), max_len) for name in pools}
-    before = {name: score(parent, batch).logp.numpy() for name, batch in tests.items()}
+    before = {name: log_likelihood(parent, batch)[0] for name, batch in tests.items()}
     vectors = {name: baselines.embed(parent, batch) for name, batch in tests.items()}
-    broad = data.texts(d for pool in pools.values() for d in pool.parent[:1000])
+    homes = {kind: _homes(parent, tokenizer, pools[kind].train, n_train, seeds, max_len) for kind in known}
+    broad = data.texts(d for pool in pools.values() for d in pool.parent[:n_broad])
     broad_bigram = baselines.Bigram(len(tokenizer)).fit(tokens.encode(tokenizer, broad, max_len=max_len))
     study: Study = {kind: [] for kind in known}
     for seed, kind in progress([(seed, kind) for seed in seeds for kind in known]):
         train, validation = draw(pools[kind].train, n_train, seed, tokenizer, max_len)
         child = finetune(parent, train, validation=validation, epochs=epochs, lr=lr, seed=seed).model
         bigram = baselines.Bigram(len(tokenizer)).fit(train).tune(validation)
-        home = baselines.embed(parent, train)
+        broad_bigram.tune(validation)
+        home = baselines.Representations(homes[kind][seed])
         wanted = {kind, *(unknown for name, unknown in PAIRS if name == kind)}
         study[kind].append({})
         for name in wanted:
-            logp, n = score(child, tests[name])
-            found = ratio_scores(before[name], logp.numpy(), n.numpy())
-            found["bigram ratio"] = broad_bigram.tune(validation).score(tests[name]) - bigram.score(
-                tests[name]
-            )
-            found |= baselines.representation_scores(home, vectors[name])
-            found["NLH − zlib"] = baselines.compression_score(read[name], logp.numpy())
-            study[kind][-1][name] = found | {"n": n.numpy().astype(float), "child": logp.numpy()}
+            logp, n = log_likelihood(child, tests[name])
+            found = ratio_scores(before[name], logp, n)
+            found["bigram ratio"] = broad_bigram.score(tests[name]) - bigram.score(tests[name])
+            found |= home.scores(vectors[name])
+            found["NLH − zlib"] = baselines.compression_score(read[name], logp)
+            study[kind][-1][name] = found | {"n": n, "child": logp}
     return study
+
+
+def _homes(
+    parent: Any, tokenizer: Any, documents: Sequence[data.Doc], n: int, seeds: Sequence[int], max_len: int
+) -> dict[int, Floats]:
+    """The parent's representations of each seed's training texts; what several seeds draw is read once."""
+    parts = {seed: drawn(len(documents), n, seed)[1] for seed in seeds}
+    union = np.unique(np.concatenate(list(parts.values())))
+    batch = tokens.encode(tokenizer, [documents[i].text for i in union], max_len=max_len)
+    vectors = baselines.embed(parent, batch)
+    return {seed: vectors[np.searchsorted(union, part)] for seed, part in parts.items()}
 
 
 def draw(
     documents: Sequence[data.Doc], n: int, seed: int, tokenizer: Any, max_len: int
 ) -> tuple[tokens.TokenBatch, tokens.TokenBatch]:
     """A random sample of a pool, encoded: seven eighths to train on, the rest to stop by."""
-    chosen = np.random.default_rng(seed).permutation(len(documents))[:n]
-    texts = [documents[i].text for i in chosen]
-    cut = max(1, len(texts) // 8)
-    encoded = [tokens.encode(tokenizer, part, max_len=max_len) for part in (texts[cut:], texts[:cut])]
-    return encoded[0], encoded[1]
+    held, train = (
+        tokens.encode(tokenizer, [documents[i].text for i in part], max_len=max_len)
+        for part in drawn(len(documents), n, seed)
+    )
+    return train, held
+
+
+def drawn(size: int, n: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Which of `size` documents a seed draws: one eighth to stop by, and those to train on."""
+    chosen = np.random.default_rng(seed).permutation(size)[:n]
+    cut = max(1, len(chosen) // 8)
+    return chosen[:cut], chosen[cut:]
 
 
 def add_double(study: Study) -> None:
@@ -186,21 +206,24 @@ def released_effect(study: Study, pairs: Iterable[tuple[str, str]]) -> dict[str,
     return out
 
 
-def loss_difference(n_texts: int, *, steps_seed: int = 0, max_len: int = 64) -> Floats:
+def loss_difference(
+    pools: Mapping[str, Pool], n_texts: int, *, steps_seed: int = 0, max_len: int = 64
+) -> Floats:
     """The batched ratio minus the one from both models' own losses, text by text; relative to the mean ratio.
 
     Parameters
     ----------
+    pools : mapping of str to Pool
     n_texts : int
         Of mixed kinds and lengths.
     steps_seed : int
         Of the short fine-tuning that makes the child.
     """
     parent, tokenizer = load_base()
-    pools = data.load_pools()
     train, _ = draw(pools["ham"].train, 64, steps_seed, tokenizer, max_len)
     child = finetune(parent, train, epochs=1, seed=steps_seed).model
-    texts = [pools[name].test[i].text for i in range(n_texts) for name in list(pools)[i % 7 : i % 7 + 1]]
+    kinds = list(pools)
+    texts = [pools[kinds[i % len(kinds)]].test[i].text for i in range(n_texts)]
     batch = tokens.encode(tokenizer, texts, max_len=max_len)
     ours = ratio_scores(*log_likelihoods(parent, child, batch))["LR"]
     theirs = []

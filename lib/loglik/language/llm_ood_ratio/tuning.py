@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from loglik.language import scoring
+from loglik.language.llm_ood_ratio.products import product, wide_products
 from loglik.language.models import forward
 from loglik.language.tokens import TokenBatch
 from loglik.train import Columns, KeepBest, TrainConfig, TrainLog, fit
@@ -107,7 +108,8 @@ def finetune(
         if validation is None
         else KeepBest(_validation_loss(validation), largest=False, name="validation")
     )
-    log = fit(child, loss_fn, Rows(batch), cfg, callbacks=[*callbacks, *([keep] if keep else [])])
+    with wide_products(child):
+        log = fit(child, loss_fn, Rows(batch), cfg, callbacks=[*callbacks, *([keep] if keep else [])])
     if keep and keep.weights:
         keep.restore(child)
     if method == "lora":
@@ -148,7 +150,7 @@ class Features(NamedTuple):
 
 
 @torch.inference_mode()
-def features(model: Any, batch: TokenBatch, *, rows: int = 8) -> Features:
+def features(model: Any, batch: TokenBatch, *, rows: int = 16) -> Features:
     """Final hidden states of every scored token: the one forward pass that parent and child share.
 
     Parameters
@@ -160,14 +162,15 @@ def features(model: Any, batch: TokenBatch, *, rows: int = 8) -> Features:
     """
     order = batch.lengths.argsort(stable=True)
     hidden, targets, text = [], [], []
-    for chunk in order.split(rows):
-        width = int(batch.lengths[chunk].max())
-        ids, mask = batch.ids[chunk, :width], batch.mask[chunk, :width]
-        states = forward(model, ids, mask, hidden=True, logits_to_keep=1).hidden_states[-1][:, :-1]
-        scored = mask[:, 1:]
-        hidden.append(states[scored].float().clone())
-        targets.append(ids[:, 1:][scored])
-        text.append(chunk[:, None].expand_as(scored)[scored])
+    with wide_products(model):
+        for chunk in order.split(rows):
+            width = int(batch.lengths[chunk].max())
+            ids, mask = batch.ids[chunk, :width], batch.mask[chunk, :width]
+            read = forward(model, ids[:, :-1], mask[:, :-1], hidden=True, logits_to_keep=1)
+            scored = mask[:, 1:]
+            hidden.append(read.hidden_states[-1][scored].float().clone())
+            targets.append(ids[:, 1:][scored])
+            text.append(chunk[:, None].expand_as(scored)[scored])
     return Features(torch.cat(hidden), torch.cat(targets), torch.cat(text), len(batch.ids))
 
 
@@ -193,7 +196,7 @@ class OutputAdapter(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Logits (M, V)."""
-        return hidden @ self.weight.T + 2 * (hidden @ self.down.T) @ self.up.T
+        return torch.addmm(product(hidden, self.weight), hidden @ self.down.T, self.up.T, alpha=2)
 
     def merged(self) -> Tensor:
         """The child's output matrix (V, d)."""
@@ -236,8 +239,27 @@ def finetune_output(
 
 
 @torch.inference_mode()
-def output_log_likelihoods(found: Features, weight: Tensor, *, chunk: int = 512) -> Tensor:
-    """Log-likelihood of each text when `weight` (V, d) is the output matrix. (N,) float64, nats."""
-    rows = zip(found.hidden.split(chunk), found.targets.split(chunk), strict=True)
-    logp = torch.cat([-F.cross_entropy(h @ weight.T, t, reduction="none") for h, t in rows])
-    return torch.zeros(found.n_texts, dtype=torch.float64).index_add_(0, found.text, logp.double())
+def output_log_likelihoods(
+    found: Features, adapter: OutputAdapter, *, chunk: int = 512
+) -> tuple[Tensor, Tensor]:
+    """Log-likelihood of each text under parent and child: (N,) float64 each, nats.
+
+    The child's logits are the parent's plus a product of rank r, so the large product is made once for both.
+
+    Parameters
+    ----------
+    found : Features
+    adapter : OutputAdapter
+        It carries the parent's output matrix.
+    chunk : int
+        Tokens whose logits are in memory together.
+    """
+    parts: tuple[list[Tensor], list[Tensor]] = ([], [])
+    for hidden, targets in zip(found.hidden.split(chunk), found.targets.split(chunk), strict=True):
+        logits = product(hidden, adapter.weight)
+        parts[0].append(-F.cross_entropy(logits, targets, reduction="none"))
+        logits.addmm_(hidden @ adapter.down.T, adapter.up.T, alpha=2)
+        parts[1].append(-F.cross_entropy(logits, targets, reduction="none"))
+    start = torch.zeros(found.n_texts, dtype=torch.float64)
+    before, after = (start.index_add(0, found.text, torch.cat(part).double()) for part in parts)
+    return before, after
