@@ -221,7 +221,7 @@ chapter.claim(
 # %%
 chapter.claim("C6b", **worst(study.differences(final["R1"], "on-policy ipo", ["offline ipo", *others])))
 
-# %% mystnb={"figure": {"caption": "R1: mean exact reward against gradient steps (left) and against KL to the reference (right); solid: on-policy, dashed: offline. Bands: 95 % t intervals over seeds.", "name": "on-policy-preferences-courses"}, "image": {"alt": "On-policy arms rise to between 0.7 and 1, offline Best-of-N stays low. Against KL the arms lie closer together and offline DPO leads."}}
+# %% mystnb={"figure": {"caption": "R1: mean exact reward against gradient steps (left) and against KL to the reference (right). Solid: on-policy, answers drawn along the way; dashed: offline, all drawn before the first step. Bands: 95 % t intervals over seeds.", "name": "on-policy-preferences-courses"}, "image": {"alt": "On-policy arms rise to between 0.7 and 1, offline Best-of-N stays low. Against KL the arms lie closer together and offline DPO leads."}}
 figures.courses(
     everything.curves,
     "R1",

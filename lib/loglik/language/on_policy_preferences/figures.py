@@ -30,8 +30,9 @@ FRESH, FIXED = "#0173b2", "#de8f05"  # on-policy, offline
 
 def pretty(label: str) -> str:
     """A label of :class:`~loglik.language.on_policy_preferences.study.Arm` for people."""
-    where, _, method = label.partition(" ")
-    return f"{NAMES.get(method, method)} ({where})"
+    where, _, rest = label.partition(" ")
+    method, comma, more = rest.partition(",")
+    return f"{NAMES.get(method, method)}{comma}{more} ({where})"
 
 
 def reference_and_rewards(bandits: Mapping[str, PreferenceBandit]) -> None:
@@ -52,6 +53,7 @@ def arm_rewards(final: pd.DataFrame, references: Mapping[str, float]) -> None:
     """Mean reward of every arm, one panel a bandit, with 95 % intervals; filled marks have a negative gradient."""
     names = list(references)
     _, axes = plt.subplots(1, len(names), figsize=(8.6, 4.4), sharey=True, squeeze=False)
+    ticks = np.linspace(0, 1, 5)
     labels = list(dict.fromkeys(final.method))[::-1]
     for axis, name in zip(axes[0], names, strict=True):
         part = final[final.bandit == name]
@@ -64,13 +66,14 @@ def arm_rewards(final: pd.DataFrame, references: Mapping[str, float]) -> None:
                 found.value, y, xerr=error, fmt="o", ms=7, color=colour, mfc=colour if filled else "white"
             )
         axis.axvline(references[name], color="0.4", ls=":", lw=1.2)
-        axis.set(xlabel="mean reward", title=name, xlim=(0, 1.03))
+        axis.set(xlabel="mean reward", title=name, xlim=(0, 1.03), xticks=ticks)
+        axis.set_xticklabels([f"{tick:g}" for tick in ticks])
     axes[0, 0].set_yticks(range(len(labels)), [pretty(label) for label in labels])
 
 
 def courses(curves: pd.DataFrame, name: str, labels: Sequence[str]) -> None:
     """Reward against labelled answers and against KL, means over seeds with 95 % bands."""
-    _, (left, right) = plt.subplots(1, 2, figsize=(8.8, 3.9), sharey=True)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8.8, 4.3), sharey=True)
     for label, colour in zip(labels, sns.color_palette("colorblind", len(labels)), strict=True):
         part = curves[(curves.bandit == name) & (curves.method == label)]
         means = part.groupby("step")[["reward", "kl"]].mean()
@@ -81,10 +84,9 @@ def courses(curves: pd.DataFrame, name: str, labels: Sequence[str]) -> None:
             means.index, means.reward - half, means.reward + half, color=colour, alpha=0.2, lw=0
         )
         right.plot(means.kl, means.reward, style, color=colour)
-    left.set(xlabel="gradient steps (samples: on-policy in step, offline all at once)", ylabel="mean reward")
-    left.xaxis.label.set_size("small")
+    left.set(xlabel="gradient steps", ylabel="mean reward")
     right.set(xlabel="KL to the reference, nats")
-    left.legend(fontsize="small", loc="best")
+    figure.legend(loc="outside lower center", ncols=2 if len(labels) == 4 else 3, fontsize="small")
 
 
 def budget_and_reuse(split: pd.DataFrame, reuse: pd.DataFrame) -> None:
@@ -128,7 +130,7 @@ def log_probabilities(curves: pd.DataFrame, name: str, labels: Sequence[str]) ->
 
 def two_bin_law(q1: float = 0.04, q2: float = 0.01) -> None:
     """The shift of the log-odds in one step by the bins' mass: the curves cross at the logarithmic mean."""
-    _, axis = plt.subplots(figsize=(6.4, 3.6))
+    figure, axis = plt.subplots(figsize=(6.4, 4.0))
     p = np.linspace(0.001, 0.08, 200)
     axis.plot(
         p, theory.log_odds_step(p, q1, q2, "forward"), color=FIXED, lw=2, label="forward KL (imitation)"
@@ -138,7 +140,7 @@ def two_bin_law(q1: float = 0.04, q2: float = 0.01) -> None:
     axis.axvline(middle, color="0.3", ls=":", label="logarithmic mean of the targets")
     axis.axvspan(q2, q1, color="0.9", zorder=0, label="between the targets")
     axis.set(xlabel="present mass p of each of two bins", ylabel="shift of the log-odds, step size 1")
-    axis.legend(fontsize="small")
+    figure.legend(loc="outside lower center", ncols=2, fontsize="small")
 
 
 def relocation(curves: Mapping[str, Mapping[str, Any]]) -> None:

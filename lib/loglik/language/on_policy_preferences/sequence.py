@@ -68,14 +68,16 @@ class Sampler:
         label: LabelFunction,
         generator: torch.Generator,
     ) -> Rollout:
-        """Draw, score under policy and reference, label."""
+        """Draw, score under policy (which drawing does anyway) and reference, label."""
         found = generate(
             policy, prompts, max_new_tokens=self.max_new_tokens, eos_id=self.eos_id, pad_id=self.pad_id,
             generator=generator, n=self.n,
         )  # fmt: skip
         batch, scored = join(prompts, found, pad_id=self.pad_id)
+        old = torch.zeros(scored[:, 1:].shape)
+        old[scored[:, 1:]] = found.logprobs[found.mask]
         with torch.no_grad():
-            old, under_ref = (token_logprobs(m, batch.ids, batch.mask, scored=scored) for m in (policy, ref))
+            under_ref = token_logprobs(ref, batch.ids, batch.mask, scored=scored)
         rewards = label(batch.ids, batch.mask, scored).reshape(len(prompts), self.n)
         return Rollout(batch.ids, batch.mask, scored, rewards, old, under_ref)
 
