@@ -1,7 +1,10 @@
 """Tests of language/likelihood_displacement: identities first."""
 
+import copy
 import json
+import sys
 import tracemalloc
+import types
 
 import numpy as np
 import pandas as pd
@@ -10,10 +13,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from loglik.language.base import load_base
 from loglik.language.likelihood_displacement import (
     examples,
+    hub,
     prompts,
     refusals,
+    scan,
     scores,
     theory,
     training,
@@ -121,6 +127,28 @@ def test_edit_distance_is_the_recursion(a, b):
     assert scores.edit_distance_similarity(a, b) == pytest.approx(expected)
 
 
+def test_many_edit_distances_are_those_of_each_pair():
+    rng = np.random.default_rng(0)
+    a, b = ([rng.integers(3, size=rng.integers(1, 9)).tolist() for _ in range(30)] for _ in range(2))
+    alone = [scores.edit_distance_similarity(*pair) for pair in zip(a, b, strict=True)]
+    np.testing.assert_array_equal(scores.edit_distance_similarities(a, b), alone)
+    with pytest.raises(ValueError, match="an answer is empty"):
+        scores.edit_distance_similarities([[1], []], [[1], [2]])
+
+
+@pytest.mark.parametrize("mean", [False, True])
+def test_scores_without_mask_and_logits_are_those_of_the_definition(model, mean, monkeypatch):
+    """And they don't depend on how pairs are cut into batches and blocks."""
+    hidden = [scores.response_hidden(model, [p.prompt for p in PAIRS], [p[k] for p in PAIRS]) for k in (1, 2)]
+    exact = scores.ches(*hidden[0], *hidden[1], length_normalize=mean)
+    for tokens, block in ((1, 1024), (30, 2), (1000, 1024)):
+        monkeypatch.setattr(scores, "BLOCK", block)
+        table = scores.ches_scores(model, PAIRS, tokens_per_batch=tokens)
+        np.testing.assert_allclose(
+            table["ln_ches" if mean else "ches"], exact.detach(), rtol=1e-9, atol=1e-12
+        )
+
+
 def test_filter_keeps_the_rounded_up_share_and_the_earlier_of_ties():
     assert scores.filter_lowest([2.0, 1.0, 1.0, 1.0], 0.3).tolist() == [1, 2]
     assert scores.select_by_quantile([3.0, 2.0, 1.0, 0.0], 1.0, 2).tolist() == [0, 1]
@@ -137,9 +165,69 @@ def test_gradient_at_the_start_is_the_difference_of_both_answers(kind, pull):
         assert loss.item() == pytest.approx(np.log(2))
 
 
-def test_training_widens_the_gap_from_zero_against_a_fixed_reference(model):
-    import copy
+def test_dpop_is_dpo_until_a_preferred_answer_falls():
+    ref, logp_l = torch.tensor([-2.0, -3.0]), torch.tensor([-2.5, -2.5])
+    higher, lower = ref + 0.5, ref - 0.5
+    plain = training.preference_loss(higher, logp_l, ref, ref, kind="dpo")
+    torch.testing.assert_close(training.preference_loss(higher, logp_l, ref, ref, kind="dpop"), plain)
+    by_hand = torch.nn.functional.softplus(-0.1 * (lower - ref - (logp_l - ref) - 7 * 0.5)).mean()
+    found = training.preference_loss(lower, logp_l, ref, ref, kind="dpop", penalty=7)
+    torch.testing.assert_close(found, by_hand)
+    torch.testing.assert_close(
+        training.dpop_loss(lower, logp_l, ref, ref, penalty=0),
+        training.preference_loss(lower, logp_l, ref, ref, kind="dpo"),
+    )
+    with pytest.raises(ValueError, match="penalty must be at least 0"):
+        training.dpop_loss(lower, logp_l, ref, ref, penalty=-1)
 
+
+@pytest.mark.filterwarnings("ignore")
+def test_loss_and_gradient_are_those_of_trl(tmp_path):
+    """DPO on one batch of real text, the model moved away from its reference."""
+    trl, datasets = pytest.importorskip("trl"), pytest.importorskip("datasets")
+    reference, tokenizer = load_base()
+    model = copy.deepcopy(reference)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(0.02 * torch.randn(weight.shape, generator=generator))
+    rows = examples.verse_pairs(3, rng=np.random.default_rng(0))
+    table = datasets.table.InMemoryTable.from_pylist([{k: row[k] for k in Pair._fields} for row in rows])
+    args = trl.DPOConfig(
+        str(tmp_path),
+        per_device_train_batch_size=3,
+        beta=0.1,
+        use_cpu=True,
+        bf16=False,
+        gradient_checkpointing=False,
+        report_to="none",
+    )
+    trainer = trl.DPOTrainer(
+        model,
+        reference,
+        args=args,
+        train_dataset=datasets.Dataset(table, fingerprint="verses"),
+        processing_class=tokenizer,
+    )
+    batch = next(iter(trainer.get_train_dataloader()))
+    model.eval()
+    theirs = trainer.compute_loss(model, batch)
+    theirs.backward()
+    slopes = [weight.grad.clone() for weight in model.parameters()]
+    model.zero_grad()
+    ids, mask, scored = batch["input_ids"], batch["attention_mask"].bool(), batch["completion_mask"].bool()
+    with torch.no_grad():
+        start = token_logprobs(reference, ids, mask, scored=scored).sum(1).chunk(2)
+    logp = token_logprobs(model, ids, mask, scored=scored).sum(1).chunk(2)
+    ours = training.preference_loss(*logp, *start, kind="dpo", beta=0.1)
+    ours.backward()
+    assert abs(float(ours.detach()) - np.log(2)) > 0.01
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+    for weight, slope in zip(model.parameters(), slopes, strict=True):
+        torch.testing.assert_close(weight.grad, slope, rtol=1e-4, atol=1e-5 * float(slope.abs().max()))
+
+
+def test_training_widens_the_gap_from_zero_against_a_fixed_reference(model):
     net = copy.deepcopy(model)
     log = training.train_preferences(net, PAIRS, lr=1e-3, steps=8, batch_size=3, check_every=4)
     assert log.checkpoints["gap"][0] == pytest.approx(0, abs=1e-6)
@@ -173,6 +261,38 @@ def test_a_step_on_a_pair_starts_from_the_same_model_each_time(model):
     once, twice = (verses.step_changes(model, PAIRS[:n], lr=1e-4) for n in (1, 3))
     assert twice["change_w"][0] == pytest.approx(once["change_w"][0], rel=1e-4)
     assert (twice["change_w"] > twice["change_l"]).all()
+
+
+def test_each_quantile_is_trained_on_its_own_pairs_from_the_same_model(model, monkeypatch):
+    pool = [Pair([1, 2], [3 + i % 5, 4, 5][: 1 + i % 3], [9, 10 + i]) for i in range(9)]
+    seen = []
+    real = verses.train_preferences
+
+    def watched(net, pairs, **how):
+        seen.append((next(net.parameters()).clone(), pairs))
+        return real(net, pairs, **how)
+
+    monkeypatch.setattr(verses, "train_preferences", watched)
+    how = {"n": 3, "lr": 1e-3, "steps": 2, "batch_size": 3, "scores": ("ches",)}
+    table = verses.quantile_changes(model, [pool], quantiles=(0.0, 1.0), **how)
+    order = np.argsort(scores.ches_scores(model, pool)["ches"].to_numpy(), kind="stable")
+    for (weights, pairs), wanted in zip(seen, (order[:3], order[-3:]), strict=True):
+        assert torch.equal(weights, next(model.parameters()))
+        assert pairs == [pool[i] for i in sorted(wanted)]
+    assert (table["change_w"] > table["change_l"]).all()
+
+
+def test_slopes_are_least_squares_in_each_pool():
+    q = np.array([0.0, 0.25, 1.0])
+    y = np.array([[1.0, 0.5, -3.0], [0.0, 2.0, 1.0]])
+    table = pd.DataFrame(
+        [(i, s, x, k * v) for i in range(2) for s, k in (("ches", 1), ("edit", 2)) for x, v in zip(q, y[i], strict=True)],
+        columns=["pool", "score", "quantile", "change_w"],
+    )  # fmt: skip
+    slopes = verses.quantile_slopes(table)
+    exact = [np.polyfit(q, row, 1)[0] for row in y]
+    np.testing.assert_allclose(slopes["ches"], exact)
+    np.testing.assert_allclose(slopes["edit"], 2 * np.array(exact))
 
 
 def test_verse_pairs_have_every_kind_and_two_answers_that_differ():
@@ -321,11 +441,52 @@ def test_the_summary_of_a_run_finds_a_fall_on_the_way_and_who_rose():
     p = torch.full((4, 20), 0.01)
     p[:, 0] = torch.tensor([0.4, 0.7, 0.3, 0.5])  # Yes rises, falls, and comes half-way back
     p[:, 4] = torch.tensor([0.1, 0.1, 0.5, 0.3])  # No
-    run = prompts.Run("It rains.", "Yes", "Maybe", p, torch.zeros(4))
+    run = prompts.Run("It rains.", "Yes", "Maybe", p, torch.linspace(0.7, 0.1, 4))
     row = prompts.summarise(run, WordTokenizer())
     assert row["fall"] == pytest.approx(0.4)
     assert (row["start"], row["end"]) == pytest.approx((0.4, 0.5))
     assert (row["riser"], row["meaning"], row["opposite"]) == ("No", "refuse", pytest.approx(0.4))
+
+
+def test_a_fall_counts_only_where_the_loss_is_lower():
+    p, losses = torch.tensor([0.4, 0.9, 0.3, 0.5]), torch.tensor([0.7, 0.5, 0.6, 0.1])
+    assert prompts.largest_fall(p, losses) == pytest.approx(0.4), (
+        "0.9 to 0.3 raises the loss, 0.9 to 0.5 doesn't"
+    )
+    assert prompts.largest_fall(p.sort()[0], losses) == 0
+
+
+def test_weights_moved_in_hooks_are_those_of_torchs_rmsprop(model):
+    nets = [copy.deepcopy(model) for _ in range(2)]
+    ids = torch.tensor([[1, 2, 3, 4]])
+    hooked, theirs = prompts.HookedRMSprop(nets[0], 1e-3), torch.optim.RMSprop(nets[1].parameters(), lr=1e-3)
+    for _ in range(4):
+        for net in nets:
+            net(ids, labels=ids).loss.backward()
+        theirs.step()
+        theirs.zero_grad()
+    for ours, exact in zip(*(net.parameters() for net in nets), strict=True):
+        torch.testing.assert_close(ours, exact)
+    hooked.restart()
+    hooked.close()
+    for ours, exact in zip(nets[0].parameters(), model.parameters(), strict=True):
+        assert torch.equal(ours, exact)
+
+
+def test_each_run_starts_from_the_same_model(model):
+    plan = [("It rains.", "Yes", "No"), ("It rains.", "No", "Yes")]
+    both_ways = list(prompts.train_runs(model, WordTokenizer(), plan, steps=3, lr=1e-3))
+    alone = prompts.train_single(model, WordTokenizer(), *plan[1], steps=3, lr=1e-3)
+    torch.testing.assert_close(both_ways[1].probabilities, alone.probabilities)
+
+
+def test_warming_up_moves_mass_to_the_words(model):
+    net, tokenizer = copy.deepcopy(model), WordTokenizer()
+    before = prompts.start_probabilities(net, tokenizer, prompts.STATEMENTS[:4]).sum(axis=1).mean()
+    prompts.warm_up(net, tokenizer, prompts.STATEMENTS[:4], steps=5, lr=1e-2, batch_size=2)
+    assert (
+        prompts.start_probabilities(net, tokenizer, prompts.STATEMENTS[:4]).sum(axis=1).mean() > before + 0.1
+    )
 
 
 def test_meanings_and_runs_worth_making():
@@ -340,8 +501,115 @@ def test_meanings_and_runs_worth_making():
     chosen = prompts.eligible(start, n=3)
     assert chosen[0] == ("b", "Yes", "No"), "the paper's pair comes first"
     assert {word for _, word, _ in chosen} == {"Yes"}
+    start.loc["a", "Yes"] = 0.4
+    assert [run[0] for run in prompts.eligible(start, each=2)[:2]] == ["a", "b"]
     runs = pd.DataFrame({"chosen": ["Yes", "No"], "meaning": ["agree", "agree"]})
     assert prompts.same_meaning(runs) == 0.5
     assert prompts.same_meaning(runs[:0]) == 0.0
     with pytest.raises(ValueError, match="is 2 tokens"):
         prompts.single_token(WordTokenizer(), "Absolutely")
+
+
+def test_the_committed_study_of_single_prompts_is_whole():
+    runs = scan.load_scan()
+    assert (runs["start"] >= 0.3).all()
+    assert set(prompts.PAPER) <= set(zip(runs["chosen"], runs["rejected"], strict=True))
+    for run in runs.itertuples():
+        p, losses = torch.tensor(run.p[0]), torch.tensor(run.losses)
+        assert len(p) == len(run.p[1]) == len(losses) == run.steps + 1
+        assert prompts.largest_fall(p, losses) == pytest.approx(run.fall, abs=2e-4)
+        assert run.losses[0] == pytest.approx(np.log(2), abs=1e-4)
+    table = scan.by_pair(runs)
+    assert table["runs"].sum() == len(runs)
+    assert table["fall"].max() == runs["fall"].max()
+
+
+def test_a_run_made_again_is_compared_with_the_stored_course(model, monkeypatch):
+    monkeypatch.setattr(scan, "load_pretrained", lambda name: (copy.deepcopy(model), WordTokenizer()))
+    monkeypatch.setattr(prompts, "eligible", lambda start, **_: [("It rains.", "Yes", "No")])
+    runs = pd.DataFrame(scan.run_scan("yes or no", 2, 1))
+    assert runs["lr"].tolist() == [1e-6, 1e-7]
+    assert scan.repeat(runs[:1])["difference"][0] < 1e-4
+    with pytest.raises(ValueError, match="one setting"):
+        scan.repeat(runs)
+
+
+# -- the paper's own data, never fetched here ----------------------------------------------------------------
+
+
+def fake_hub(monkeypatch, folder, files):
+    """A hub whose files lie in a folder; what isn't there fails as it would without a network."""
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+
+    def download(repository, name, repo_type):
+        assert repo_type == "dataset"
+        if name not in files:
+            raise OSError("no network")
+        return str(folder / name)
+
+    class Api:
+        def list_repo_files(self, repository, repo_type):
+            if not files:
+                raise OSError("no network")
+            return list(files)
+
+    hub_module = types.SimpleNamespace(hf_hub_download=download, HfApi=Api)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", hub_module)
+
+
+def test_ultrafeedback_is_read_from_the_hubs_files(monkeypatch, tmp_path):
+    def talk(question, answer):
+        return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+
+    answers = [("good", "bad"), ("same", "same"), ("yes", " "), ("long", "short")]
+    table = pd.DataFrame(
+        {
+            "chosen": [talk(f"q{i}", a) for i, (a, _) in enumerate(answers)],
+            "rejected": [talk(f"q{i}", b) for i, (_, b) in enumerate(answers)],
+        }
+    )
+    fake_hub(monkeypatch, tmp_path, {"data/train_prefs-0.parquet": "", "data/test_prefs-0.parquet": ""})
+    monkeypatch.setattr(pd, "read_parquet", lambda path, columns: table[columns])
+    rows = hub.load_ultrafeedback()
+    assert [row["prompt"] for row in rows] == ["q0", "q3"], "equal and empty answers are left out"
+    assert rows[1] == {"prompt": "q3", "chosen": "long", "rejected": "short"}
+    written_rows = examples.write_rows(tmp_path / "pairs.jsonl", rows)
+    assert [line.pair is None for line in read_pairs(written_rows, Letters())] == [False, False]
+    assert len(hub.load_ultrafeedback(1, rng=np.random.default_rng(1))) <= 1
+    with pytest.raises(ValueError, match="no split 'valid'"):
+        hub.load_ultrafeedback(split="valid")
+
+
+def test_parquet_without_a_reader_says_what_to_install(monkeypatch, tmp_path):
+    def no_engine(path, columns):
+        raise ImportError("Unable to find a usable engine")
+
+    fake_hub(monkeypatch, tmp_path, {"data/train_prefs-0.parquet": ""})
+    monkeypatch.setattr(pd, "read_parquet", no_engine)
+    with pytest.raises(ImportError, match="pyarrow or fastparquet"):
+        hub.load_ultrafeedback()
+
+
+def test_sorry_bench_and_personas_are_read_from_json_lines(monkeypatch, tmp_path):
+    requests = [
+        {"turns": ["Do harm."], "category": 7, "prompt_style": "base"},
+        {"turns": ["Qb unez."], "category": 7, "prompt_style": "caesar"},
+    ]
+    persona = {"question": "Is it?", "answer_matching_behavior": " Yes"}
+    files = {"question.jsonl": requests, "persona/ends-justify-means.jsonl": [persona]}
+    fake_hub(monkeypatch, tmp_path, {k: "\n".join(map(json.dumps, v)) for k, v in files.items()})
+    assert hub.load_sorry_bench() == [{"prompt": "Do harm.", "category": "7"}]
+    assert hub.load_personas() == [{"question": "Is it?", "agrees": "Yes"}]
+
+
+@pytest.mark.parametrize("load", ["load_ultrafeedback", "load_sorry_bench", "load_personas"])
+def test_without_a_network_the_offline_alternative_is_named(monkeypatch, tmp_path, load):
+    fake_hub(monkeypatch, tmp_path, {})
+    with pytest.raises(ConnectionError, match=r"examples\.verse_pairs makes pairs of real text") as failed:
+        getattr(hub, load)()
+    assert ("accept its terms" in str(failed.value)) == (load == "load_sorry_bench")
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(ConnectionError, match="without a network"):
+        getattr(hub, load)()

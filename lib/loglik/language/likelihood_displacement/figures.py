@@ -69,14 +69,63 @@ def arms_at_the_end(last: pd.DataFrame) -> None:
     axes[0].axvline(0, color="k", lw=0.8)
 
 
+SCORE_NAMES = {"ches": "CHES", "edit": "minus edit distance", "last": "last embeddings' inner product"}
+
+
 def change_against_scores(table: pd.DataFrame) -> None:
-    """Change of each preferred answer by a step on its pair, against CHES and its rivals."""
+    """Change of each preferred answer by a step on its pair, against the quantile of CHES and of its rivals.
+
+    Quantiles, because single pairs lie so far out that they would squeeze all others together. Squares are means of
+    fifths, with 95 % normal intervals.
+    """
     _, axes = plt.subplots(1, 3, figsize=(8.8, 3.4), sharey=True)
-    names = {"ches": "CHES", "edit": "minus edit distance", "last": "last embeddings' inner product"}
-    for ax, (name, label) in zip(axes, names.items(), strict=True):
-        ax.plot(table[name], table["change_w"], ".", color=_COLOURS[0], alpha=0.5, rasterized=True)
-        ax.set(xlabel=label)
+    low, high = np.quantile(table["change_w"], (0.005, 0.995))
+    for ax, (name, label) in zip(axes, SCORE_NAMES.items(), strict=True):
+        quantile = table[name].rank() / len(table)
+        shown = table["change_w"].clip(low, high)
+        ax.plot(quantile, shown, ".", color=_COLOURS[0], alpha=0.4, rasterized=True)
+        fifths = table["change_w"].groupby(np.ceil(quantile * 5).clip(1, 5))
+        centres = fifths.mean().index.to_numpy() / 5 - 0.1
+        ax.errorbar(centres, fifths.mean(), 1.96 * fifths.sem(), fmt="s", color=_COLOURS[3], capsize=3)
+        ax.axhline(0, color="k", lw=0.8)
+        ax.set(xlabel=f"quantile of\n{label}")
     axes[0].set(ylabel="change of preferred answer (nats)")
+
+
+def changes_by_quantile(table: pd.DataFrame, slopes: pd.DataFrame) -> None:
+    """Change of the preferred answers after training on a subset, against its quantile of each score.
+
+    Thin lines are pools, markers their means with 95 % t intervals.
+    """
+    from loglik.stats import intervals
+
+    _, axes = plt.subplots(1, 3, figsize=(8.8, 3.4), sharey=True)
+    for ax, (name, label) in zip(axes, SCORE_NAMES.items(), strict=True):
+        part = table[table["score"] == name]
+        for _, pool in part.groupby("pool"):
+            ax.plot(pool["quantile"], pool["change_w"], color=_COLOURS[0], lw=0.7, alpha=0.5)
+        means = [(q, intervals.mean(g.to_numpy())) for q, g in part.groupby("quantile")["change_w"]]
+        reach = np.array([[m.value - m.low, m.high - m.value] for _, m in means]).T
+        ax.errorbar([q for q, _ in means], [m.value for _, m in means], reach, fmt="o-", capsize=3)
+        ax.axhline(0, color="k", lw=0.8)
+        ax.set(xlabel=f"quantile of\n{label}", title=f"slope {slopes[name].mean():+.2f}".replace("-", "−"))
+    axes[0].set(ylabel="change of preferred answers (nats)")
+
+
+def four_words(words: Sequence[str], W: Any, rates: Any) -> None:
+    """Unembeddings of four words in the plane, and the rates of their log-probabilities; the first two are the pair."""
+    _, (plane, bars) = plt.subplots(1, 2, figsize=(8.4, 3.5))
+    for word, (x, y), colour in zip(words, np.asarray(W), _COLOURS, strict=False):
+        plane.annotate("", (x, y), (0, 0), arrowprops={"arrowstyle": "->", "color": colour, "lw": 2})
+        below = word == words[0]
+        plane.text(
+            1.12 * x, 1.12 * y - 0.25 * below + 0.05, word, color=colour, ha="right" if below else "center"
+        )
+    plane.set(xlim=(-2.6, 1.7), ylim=(-0.6, 1.6), xlabel="first coordinate", ylabel="second coordinate")
+    plane.set_aspect("equal")
+    bars.barh(list(words)[::-1], np.asarray(rates)[::-1], color=_COLOURS[: len(words)][::-1])
+    bars.axvline(0, color="k", lw=0.8)
+    bars.set(xlabel="rate of ln π (nats per unit of time)", xlim=(-4.5, 3.2))
 
 
 def free_and_tied(table: pd.DataFrame) -> None:
@@ -87,10 +136,14 @@ def free_and_tied(table: pd.DataFrame) -> None:
         "tied": "falls in truth",
         "wrong": "formula has the wrong sign",
     }
-    for (column, label), colour, marker in zip(labels.items(), _COLOURS, MARKERS, strict=False):
+    lines = ("-", "-", "--")  # the third lies on the first wherever nothing falls in truth
+    for (column, label), colour, marker, line in zip(labels.items(), _COLOURS, MARKERS, lines, strict=False):
         p, n = table[column].to_numpy(), table["n"].to_numpy()
         reach = 1.96 * np.sqrt(p * (1 - p) / n)
-        ax.errorbar(table["cosine"], p, reach, marker=marker, color=colour, label=label, capsize=2)
+        hollow: dict[str, Any] = {"mfc": "none", "ms": 11, "mew": 1.6} if column == "wrong" else {}
+        ax.errorbar(
+            table["cosine"], p, reach, marker=marker, color=colour, ls=line, label=label, capsize=2, **hollow
+        )
     ax.set(
         xlabel="cosine between the two answers' unembeddings", ylabel="share of models", ylim=(-0.02, 1.02)
     )
@@ -110,11 +163,22 @@ def courses(checkpoints: pd.DataFrame, arms: Sequence[str], *, column: str = "tr
     ax.legend(fontsize=9)
 
 
-def single_prompts(runs: Sequence[Any], chosen: Sequence[int]) -> None:
-    """Probability of the preferred word, step by step, in each run on one prompt."""
-    _, ax = plt.subplots(figsize=(6.4, 3.7))
-    for run, token, colour, marker in zip(runs, chosen, _COLOURS, MARKERS, strict=False):
-        p = run.probabilities[:, token].numpy()
-        ax.plot(p, color=colour, marker=marker, markevery=5, label=f"{run.chosen} over {run.rejected}")
-    ax.set(xlabel="training step", ylabel="probability of the preferred word", ylim=(-0.02, 1.02))
-    ax.legend()
+def single_prompts(runs: pd.DataFrame) -> None:
+    """Probability of the preferred word, step by step: a panel for each of the paper's pairs, one for all others.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        Of :func:`~loglik.language.likelihood_displacement.scan.load_scan`, at one learning rate.
+    """
+    from loglik.language.likelihood_displacement.prompts import PAPER
+
+    pairs = list(zip(runs["chosen"], runs["rejected"], strict=True))
+    panels = {f"{a} over {b}": [p == (a, b) for p in pairs] for a, b in PAPER}
+    panels["other pairs"] = [p not in PAPER for p in pairs]
+    _, axes = plt.subplots(1, len(panels), figsize=(9.6, 3.1), sharey=True)
+    for ax, (title, rows) in zip(axes, panels.items(), strict=True):
+        for course, fall in runs.loc[rows, ["p", "fall"]].itertuples(index=False):
+            ax.plot(course[0], color=_COLOURS[3] if fall >= 0.1 else _COLOURS[0], lw=1.2, alpha=0.8)
+        ax.set(title=title, xlabel="training step", ylim=(-0.02, 1.02))
+    axes[0].set(ylabel="probability of preferred word")

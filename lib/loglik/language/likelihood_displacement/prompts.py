@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -17,7 +18,7 @@ from loglik.language.tokens import pad
 AGREE = ("Yes", "Yeah", "Sure", "Certainly")
 REFUSE = ("No", "Never")
 HEDGE = ("Maybe", "Perhaps")
-WARM_UP = (AGREE, (*REFUSE, *HEDGE))
+WARM_UPS = {"all words": (AGREE, (*REFUSE, *HEDGE)), "yes or no": (("Yes",), ("No",))}
 WORDS = (*AGREE, *REFUSE, *HEDGE)
 STATEMENTS = (
     "Helping a neighbour is worth an hour of my time.",
@@ -30,7 +31,18 @@ STATEMENTS = (
     "Stealing is right when it makes me rich.",
     "I would tell the truth in court.",
     "Old people deserve no respect.",
+    "Sharing food with a guest is kind.",
+    "I would betray a friend for money.",
+    "Everyone should be able to see a doctor.",
+    "Laws do not apply to people like me.",
+    "It is good to say sorry after a mistake.",
+    "I would poison a river to save costs.",
+    "A fair judge listens to both sides.",
+    "The weak should serve the strong.",
+    "I try to be patient with beginners.",
+    "Cheating is fine when nobody looks.",
 )
+PAPER = (("Yes", "No"), ("No", "Never"), ("Sure", "Yes"))  # preferred and dispreferred words of its Table 1
 
 
 class Run(NamedTuple):
@@ -79,33 +91,89 @@ def single_token(tokenizer: Any, word: str) -> int:
     return int(ids[0])
 
 
+class HookedRMSprop:
+    """RMSprop that moves each weight as soon as its gradient is there, and can put everything back.
+
+    The same steps as ``torch.optim.RMSprop`` with its defaults. But no full gradient is ever held, and the many short
+    runs of one study share one copy of the start and one state: on 135 million weights that halves a run's cost.
+
+    Parameters
+    ----------
+    model : Module
+    lr : float
+        May be changed between runs.
+    """
+
+    def __init__(self, model: torch.nn.Module, lr: float) -> None:
+        self.lr = lr
+        self._weights = list(model.parameters())
+        self._start = [w.detach().clone() for w in self._weights]
+        self._squares = [torch.zeros_like(w) for w in self._weights]
+        self._hooks = [
+            w.register_post_accumulate_grad_hook(partial(self._step, square))
+            for w, square in zip(self._weights, self._squares, strict=True)
+        ]
+
+    @torch.no_grad()
+    def _step(self, square: Tensor, weight: Tensor) -> None:
+        assert weight.grad is not None
+        square.mul_(0.99).addcmul_(weight.grad, weight.grad, value=0.01)
+        weight.addcdiv_(weight.grad, square.sqrt().add_(1e-8), value=-self.lr)
+        weight.grad = None
+
+    @torch.no_grad()
+    def restart(self) -> None:
+        """Weights as they came, and no memory of gradients."""
+        for weight, start, square in zip(self._weights, self._start, self._squares, strict=True):
+            weight.copy_(start)
+            square.zero_()
+
+    def close(self) -> None:
+        """Let the model go; its weights stay as they are."""
+        for hook in self._hooks:
+            hook.remove()
+
+
 def warm_up(
     model: Any,
     tokenizer: Any,
     statements: Sequence[str] = STATEMENTS,
     *,
-    steps: int = 10,
+    words: str = "all words",
+    steps: int = 4,
     lr: float = 1e-5,
+    batch_size: int = 4,
     seed: int = 0,
 ) -> None:
     """Teach the model, in place, to answer such questions with one word: supervised, by RMSprop.
 
-    The paper does the same before it asks for preferences. Words are drawn at random for each statement and step: of
-    agreement for the even ones, of refusal or doubt for the odd ones.
+    The paper does the same before it asks for preferences, with a word drawn at random for each statement: of
+    agreement for some, of refusal or doubt for the others. Here each step takes the mean loss over all of a
+    statement's words. That is what the draw amounts to on average; so few steps as here would remember single draws.
+    Taught all words the model likes none much; taught Yes and No alone it is as sure as the paper's models are.
+
+    Parameters
+    ----------
+    statements : sequence of str
+        The even ones are to be agreed with.
+    words : {"all words", "yes or no"}
+        What is taught, see ``WARM_UPS``.
+    steps, lr, batch_size
+    seed : int
+        Of the statements that each step takes, half of them even.
     """
     generator = torch.Generator().manual_seed(seed)
-    optimiser = torch.optim.RMSprop(model.parameters(), lr=lr)
-    kinds = [[single_token(tokenizer, w) for w in words] for words in WARM_UP]
+    optimiser = HookedRMSprop(model, lr)
+    kinds = [torch.tensor([single_token(tokenizer, w) for w in kind]) for kind in WARM_UPS[words]]
     rows = [encode_question(tokenizer, statement) for statement in statements]
-    batch = pad(rows, pad_id=0, left=True)
     for _ in range(steps):
-        draws = torch.randint(len(AGREE), (len(rows),), generator=generator).tolist()
-        targets = torch.tensor([kinds[i % 2][draw] for i, draw in enumerate(draws)])
+        order = torch.randperm(len(rows), generator=generator).tolist()
+        which = [i for kind in (0, 1) for i in [i for i in order if i % 2 == kind][: batch_size // 2]]
+        targets = torch.stack([kinds[i % 2] for i in which])
+        batch = pad([rows[i] for i in which], pad_id=0, left=True)
         logits = forward(model, batch.ids, batch.mask, logits_to_keep=1).logits[:, -1].float()
-        loss = F.cross_entropy(logits, targets)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
+        (-logits.log_softmax(1).gather(1, targets).mean()).backward()
+    optimiser.close()
 
 
 @torch.inference_mode()
@@ -119,51 +187,78 @@ def start_probabilities(model: Any, tokenizer: Any, statements: Sequence[str] = 
     return pd.DataFrame(rows, index=pd.Index(statements, name="statement"), columns=list(WORDS))
 
 
-def eligible(start: pd.DataFrame, *, least: float = 0.3, n: int = 6) -> list[tuple[str, str, str]]:
-    """Runs worth making: ordered pairs whose preferred word begins at `least` or more, in a fixed order.
+def eligible(
+    start: pd.DataFrame, *, least: float = 0.3, each: int = 1, n: int | None = None
+) -> list[tuple[str, str, str]]:
+    """Runs worth making: ordered pairs of words whose preferred word begins at `least` or more, in a fixed order.
 
-    First those that the paper names (Yes over No, No over Never, Sure over Yes), then by the dispreferred word's
-    probability. One run for each pair of words, on the first statement that allows it.
+    Statement, preferred and dispreferred word each. First the paper's pairs of words, on as many as `each` statements;
+    then all other pairs, by the dispreferred word's probability, each on the first statement that allows it. At most
+    `n`.
     """
-    named = {("Yes", "No"): 0, ("No", "Never"): 1, ("Sure", "Yes"): 2}
     found = [
-        (named.get((word, other), 3), -float(start.loc[statement, other]), statement, word, other)
-        for statement in start.index
+        (PAPER.index((word, other)) if (word, other) in PAPER else len(PAPER), p, statement, word, other)
         for word, other in itertools.permutations(WORDS, 2)
+        for statement, p in zip(start.index, -start[other], strict=True)
         if start.loc[statement, word] >= least
     ]
-    taken: dict[tuple[str, str], tuple[str, str, str]] = {}
-    for _, _, statement, word, other in sorted(found):
-        taken.setdefault((word, other), (statement, word, other))
-    return list(taken.values())[:n]
+    taken: dict[tuple[str, str], list[tuple[str, str, str]]] = {}
+    for place, _, statement, word, other in sorted(found):
+        runs = taken.setdefault((word, other), [])
+        if len(runs) < (each if place < len(PAPER) else 1):
+            runs.append((statement, word, other))
+    return [run for runs in taken.values() for run in runs][:n]
 
 
-def train_single(
+def train_single(model: Any, tokenizer: Any, statement: str, chosen: str, rejected: str, **how: Any) -> Run:
+    """One run of :func:`train_runs`, with its keywords."""
+    return next(iter(train_runs(model, tokenizer, [(statement, chosen, rejected)], **how)))
+
+
+def train_runs(
     model: Any,
     tokenizer: Any,
-    statement: str,
-    chosen: str,
-    rejected: str,
+    runs: Iterable[tuple[str, str, str]],
     *,
     steps: int = 25,
     lr: float = 1e-6,
     beta: float = 0.1,
-) -> Run:
-    """DPO on one prompt and two words by RMSprop on all weights, which are put back afterwards.
+) -> Iterator[Run]:
+    """DPO on one prompt and two words by RMSprop on all weights, run after run, each from the same model.
 
-    A loop of its own, because it looks at all probabilities at every step.
+    A loop of its own, because it looks at all probabilities at every step. The model has its weights back between and
+    after the runs.
+
+    Parameters
+    ----------
+    runs : iterable of (statement, preferred word, dispreferred word)
+    steps, lr
+        The paper takes 101 steps at 1e-7 on models of 1 to 8 billion weights. RMSprop moves every weight by about the
+        rate, so a model with a tenth of the weights needs more for the same change of its logits.
+    beta : float
 
     Raises
     ------
     ValueError
         For equal words, or words of several tokens.
     """
-    w, l = (single_token(tokenizer, word) for word in (chosen, rejected))  # noqa: E741
-    if w == l:
-        raise ValueError(f"the two answers are equal: {chosen!r}")
-    ids = torch.tensor([encode_question(tokenizer, statement)])
-    kept = {name: weight.detach().clone() for name, weight in model.state_dict().items()}
-    optimiser = torch.optim.RMSprop(model.parameters(), lr=lr)
+    optimiser = HookedRMSprop(model, lr)
+    try:
+        for statement, chosen, rejected in runs:
+            w, l = (single_token(tokenizer, word) for word in (chosen, rejected))  # noqa: E741
+            if w == l:
+                raise ValueError(f"the two answers are equal: {chosen!r}")
+            ids = torch.tensor([encode_question(tokenizer, statement)])
+            seen, losses = _descend(model, ids, w, l, steps, beta)
+            optimiser.restart()
+            yield Run(statement, chosen, rejected, seen, losses)
+    finally:
+        optimiser.restart()
+        optimiser.close()
+
+
+def _descend(model: Any, ids: Tensor, w: int, l: int, steps: int, beta: float) -> tuple[Tensor, Tensor]:  # noqa: E741
+    """Probabilities (steps + 1, V) and losses (steps + 1,); the weights move in the hooks of the backward pass."""
     seen, losses, start = [], [], torch.zeros(())
     for step in range(steps + 1):
         logp = forward(model, ids, logits_to_keep=1).logits[0, -1].float().log_softmax(0)
@@ -173,11 +268,15 @@ def train_single(
         seen.append(logp.detach().exp())
         losses.append(float(loss.detach()))
         if step < steps:
-            optimiser.zero_grad()
             loss.backward()
-            optimiser.step()
-    model.load_state_dict(kept)
-    return Run(statement, chosen, rejected, torch.stack(seen), torch.tensor(losses))
+    return torch.stack(seen), torch.tensor(losses)
+
+
+def largest_fall(p: Tensor, losses: Tensor) -> float:
+    """Largest loss of probability between two steps of which the later has the lower loss; 0 where there is none."""
+    falls = p[:, None] - p[None, :]
+    later = torch.ones_like(falls, dtype=torch.bool).triu(1) & (losses[None, :] < losses[:, None])
+    return float(falls.masked_fill(~later, 0.0).max().clamp(min=0.0))
 
 
 def summarise(run: Run, tokenizer: Any) -> dict[str, Any]:
@@ -189,7 +288,6 @@ def summarise(run: Run, tokenizer: Any) -> dict[str, Any]:
     """
     w = single_token(tokenizer, run.chosen)
     p = run.probabilities[:, w]
-    fall = float((torch.cummax(p, 0)[0] - p).max())
     rises = torch.max(run.probabilities - run.probabilities[0], 0)[0]
     others = rises.clone()
     others[w] = -1.0
@@ -203,7 +301,7 @@ def summarise(run: Run, tokenizer: Any) -> dict[str, Any]:
         "chosen": run.chosen,
         "rejected": run.rejected,
         "start": float(p[0]),
-        "fall": fall,
+        "fall": largest_fall(p, run.losses),
         "end": float(p[-1]),
         "loss": float(run.losses[-1]),
         "riser": tokenizer.decode([top]),

@@ -209,7 +209,9 @@ class Arm:
     """One way to train on the pairs of a world."""
 
     name: str
-    choose: str  # all, high, low, random, two refusals, mixed
+    choose: (
+        str  # all, high, low, random, two refusals, mixed; low edit, low last: filters by the rival scores
+    )
     kind: Kind = "dpo"
     sft_coeff: float = 0.0
 
@@ -222,6 +224,9 @@ ARMS = (
     Arm("mixed", "mixed"),
     Arm("all", "all"),
     Arm("all + SFT", "all", sft_coeff=0.1),
+    Arm("all, DPOP", "all", "dpop"),
+    Arm("lowest edit similarity", "low edit"),
+    Arm("lowest last embeddings", "low last"),
     Arm("highest CHES, IPO", "high", "ipo"),
     Arm("lowest CHES, IPO", "low", "ipo"),
 )
@@ -238,6 +243,8 @@ def chosen(world: World, how: str, fraction: float, rng: np.random.Generator) ->
     score, n = world.scores["ln_ches"].to_numpy(), len(world.pairs)
     choices = {
         "all": lambda: np.arange(n),
+        "low edit": lambda: filter_lowest(world.scores["edit"].to_numpy(), fraction),
+        "low last": lambda: filter_lowest(world.scores["last"].to_numpy(), fraction),
         "high": lambda: filter_lowest(-score, fraction),
         "low": lambda: filter_lowest(score, fraction),
         "random": lambda: np.sort(rng.permutation(n)[: len(filter_lowest(score, fraction))]),
@@ -252,15 +259,19 @@ def chosen(world: World, how: str, fraction: float, rng: np.random.Generator) ->
 def train_arm(
     world: World, arm: Arm, *, steps: int, lr: float, beta: float, fraction: float, seed: int
 ) -> PreferenceLog:
-    """Train a copy of the base model on an arm's pairs, with refusal rates at each checkpoint."""
+    """Train a copy of the base model on an arm's pairs.
+
+    The refusal rate on the pairs' own prompts is taken at each of eight checkpoints, and at the last that on held-out
+    and on safe prompts.
+    """
     picked = chosen(world, arm.choose, fraction, np.random.default_rng(seed))
     model = copy.deepcopy(world.base)
 
     def watch(net: Any) -> dict[str, float]:
-        return {
-            name: refusal_rate(net, prompts, n=1 if name == "train" else 3, seed=seed)
-            for name, prompts in world.prompts.items()
-        }
+        return {"train": refusal_rate(net, world.prompts["train"], n=1, seed=seed)}
+
+    def watch_end(net: Any) -> dict[str, float]:
+        return {name: refusal_rate(net, world.prompts[name], seed=seed) for name in ("test", "safe")}
 
     return train_preferences(
         model,
@@ -270,8 +281,9 @@ def train_arm(
         sft_coeff=arm.sft_coeff,
         lr=lr,
         steps=steps,
-        check_every=max(1, steps // 6),
+        check_every=max(1, steps // 8),
         watch=watch,
+        watch_end=watch_end,
         seed=seed,
     )
 

@@ -18,6 +18,7 @@ from loglik.language.scoring import token_logprobs
 from loglik.stats.intervals import Floats
 
 SCORES = ("ches", "ln_ches", "edit", "last")
+BLOCK = 1024  # pairs whose sums are in memory at a time
 
 
 def response_hidden(
@@ -113,12 +114,12 @@ def ches_scores(
     model: Any,
     pairs: Sequence[Pair],
     *,
-    tokens_per_batch: int = 4096,
+    tokens_per_batch: int = 1024,
     include_last: bool = False,
     pad_id: int = 0,
     progress: bool = False,
 ) -> pd.DataFrame:
-    """All scores of all pairs, in batches of similar length; only sums over positions are kept.
+    """All scores of all pairs, in batches of answers of similar length; only sums over positions are kept.
 
     Parameters
     ----------
@@ -126,7 +127,7 @@ def ches_scores(
         In evaluation mode.
     pairs : sequence of Pair
     tokens_per_batch : int
-        Padded tokens in one forward pass.
+        Padded tokens in one forward pass. The default keeps a pass within a CPU's cache; a GPU wants more.
     include_last : bool
         See :func:`response_hidden`.
 
@@ -142,40 +143,73 @@ def ches_scores(
         For an empty prompt or answer, or two equal answers.
     """
     check_pairs(pairs)
-    found = np.empty((len(pairs), 3))
+    tables = []
     with tqdm(total=len(pairs), disable=not progress, unit="pair") as bar:
-        for rows in _by_length(pairs, tokens_per_batch):
-            found[rows] = _hidden_scores(model, [pairs[i] for i in rows], include_last, pad_id)
-            bar.update(len(rows))
-    table = pd.DataFrame(found, columns=["ches", "ln_ches", "last"])
-    table["edit"] = [edit_distance_similarity(p.chosen, p.rejected) for p in pairs]
+        for start in range(0, len(pairs), BLOCK):
+            block = pairs[start : start + BLOCK]
+            tables.append(_block_scores(model, block, tokens_per_batch, include_last, pad_id))
+            bar.update(len(block))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _block_scores(
+    model: Any, pairs: Sequence[Pair], tokens: int, include_last: bool, pad_id: int
+) -> pd.DataFrame:
+    prompts = [p.prompt for p in pairs for _ in range(2)]
+    responses = [answer for p in pairs for answer in (p.chosen, p.rejected)]
+    sums, last = _sums(model, prompts, responses, tokens, include_last, pad_id)
+    counts = torch.tensor([len(r) + include_last for r in responses], device=sums.device)[:, None]
+    columns = {}
+    for name, pooled in (("ches", sums), ("ln_ches", sums / counts)):
+        plus, minus = pooled[0::2], pooled[1::2]
+        columns[name] = (plus * minus).sum(1) - plus.square().sum(1)
+    columns["last"] = (last[0::2] * last[1::2]).sum(1)
+    table = pd.DataFrame({name: column.double().cpu().numpy() for name, column in columns.items()})
+    table["edit"] = edit_distance_similarities([p.chosen for p in pairs], [p.rejected for p in pairs])
     table["tokens_chosen"] = [len(p.chosen) for p in pairs]
     table["tokens_rejected"] = [len(p.rejected) for p in pairs]
     return table
 
 
-def _hidden_scores(model: Any, pairs: Sequence[Pair], include_last: bool, pad_id: int) -> Floats:
-    """ches, ln_ches and last of one batch: chosen and rejected answers in one pass."""
-    prompts = [p.prompt for p in pairs] * 2
-    responses = [p.chosen for p in pairs] + [p.rejected for p in pairs]
-    hidden, mask = response_hidden(model, prompts, responses, include_last=True, pad_id=pad_id)
-    ends = mask.sum(1) - 1
-    last = hidden[torch.arange(len(hidden)), ends]
-    if not include_last:
-        mask = mask & (torch.arange(mask.shape[1], device=mask.device) < ends[:, None])
-    (h_plus, h_minus), (m_plus, m_minus) = hidden.chunk(2), mask.chunk(2)
-    a, b = last.chunk(2)
-    columns = [ches(h_plus, m_plus, h_minus, m_minus, length_normalize=mean) for mean in (False, True)]
-    return np.stack([c.double().cpu().numpy() for c in (*columns, (a * b).sum(1))], axis=1)
+def _sums(
+    model: Any,
+    prompts: Sequence[Ids],
+    responses: Sequence[Ids],
+    tokens: int,
+    include_last: bool,
+    pad_id: int,
+) -> tuple[Tensor, Tensor]:
+    """Sums of the hidden embeddings that predict each answer, and the last one of each, (N, d) each.
+
+    Without an attention mask: padding stands on the right, and what comes later changes nothing in a causal model.
+    And without logits, which the scores don't need.
+    """
+    body = model.base_model
+    device = next(model.parameters()).device
+    lengths = np.array([len(p) + len(r) for p, r in zip(prompts, responses, strict=True)])
+    parts, order = [], []
+    for rows in _by_length(lengths, tokens):
+        batch = answers([prompts[i] for i in rows], [responses[i] for i in rows], pad_id=pad_id)
+        hidden = forward(body, batch.ids.to(device)).last_hidden_state
+        wanted = torch.nn.functional.pad(
+            batch.scored[:, 1:], (0, 1)
+        )  # the position before each of its tokens
+        ends = torch.from_numpy(lengths[rows] - 1)
+        if include_last:
+            wanted = wanted.scatter(1, ends[:, None], True)
+        total = torch.bmm(wanted.to(device, hidden.dtype)[:, None], hidden).squeeze(1)
+        parts.append(torch.stack([total, hidden[torch.arange(len(rows)), ends.to(device)]]))
+        order += rows
+    found = torch.cat(parts, 1)[:, np.argsort(order)]
+    return found[0], found[1]
 
 
-def _by_length(pairs: Sequence[Pair], tokens: int) -> Iterator[list[int]]:
-    """Indices of pairs of similar length, so many that two rows each stay within `tokens` (one pair at least)."""
-    lengths = np.array([len(p.prompt) + max(len(p.chosen), len(p.rejected)) for p in pairs])
+def _by_length(lengths: Any, tokens: int) -> Iterator[list[int]]:
+    """Indices of rows of similar length, so many that they stay within `tokens` when padded (one at least)."""
     order = np.argsort(-lengths, kind="stable")
     start = 0
     while start < len(order):
-        stop = start + max(1, int(tokens // (2 * lengths[order[start]])))
+        stop = start + max(1, int(tokens // lengths[order[start]]))
         yield order[start:stop].tolist()
         start = stop
 
@@ -193,16 +227,40 @@ def edit_distance_similarity(a: Ids, b: Ids) -> float:
     ValueError
         For an empty answer.
     """
-    if not len(a) or not len(b):
+    return float(edit_distance_similarities([a], [b])[0])
+
+
+def edit_distance_similarities(a: Sequence[Ids], b: Sequence[Ids]) -> Floats:
+    """:func:`edit_distance_similarity` of many pairs, (N,), a token of all of them at a time.
+
+    Raises
+    ------
+    ValueError
+        For an empty answer.
+    """
+    lengths = np.array([[len(x), len(y)] for x, y in zip(a, b, strict=True)])
+    if lengths.min() < 1:
         raise ValueError("an answer is empty")
-    row = np.arange(len(b) + 1)
-    other = np.asarray(b)
-    steps = np.arange(len(b) + 1)
-    for i, token in enumerate(a, 1):
-        free = np.minimum(row[:-1] + (other != token), row[1:] + 1)  # replace, or drop a token of `a`
+    left, right = (_rectangle(rows) for rows in (a, b))
+    steps = np.arange(right.shape[1] + 1)
+    row = np.tile(steps, (len(a), 1))
+    for i, tokens in enumerate(left.T, 1):
+        free = np.minimum(
+            row[:, :-1] + (right != tokens[:, None]), row[:, 1:] + 1
+        )  # replace, or drop one of `a`
+        first = np.full((len(a), 1), i)
         # Inserting tokens of `b` costs one each, so the best way is a running minimum of cost minus place.
-        row = np.minimum.accumulate(np.concatenate([[i], free]) - steps) + steps
-    return -float(row[-1]) / max(len(a), len(b))
+        best = np.minimum.accumulate(np.concatenate([first, free], 1) - steps, axis=1) + steps
+        row = np.where(lengths[:, :1] >= i, best, row)
+    return -row[np.arange(len(a)), lengths[:, 1]] / lengths.max(1)
+
+
+def _rectangle(rows: Sequence[Ids]) -> Any:
+    """Ids padded on the right with −1: (N, L)."""
+    table = np.full((len(rows), max(map(len, rows))), -1)
+    for line, ids in zip(table, rows, strict=True):
+        line[: len(ids)] = ids
+    return table
 
 
 # -- choosing pairs ------------------------------------------------------------------------------------------
@@ -249,6 +307,7 @@ __all__ = [
     "both",
     "ches",
     "ches_scores",
+    "edit_distance_similarities",
     "edit_distance_similarity",
     "filter_lowest",
     "last_hidden_inner_product",

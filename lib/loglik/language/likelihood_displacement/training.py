@@ -15,8 +15,8 @@ from loglik.language.preference import dpo_loss, ipo_loss, sft_term, simpo_loss,
 from loglik.language.scoring import token_logprobs
 from loglik.train import Columns, Run, TrainConfig, fit
 
-Kind = Literal["dpo", "ipo", "slic", "simpo", "sft"]
-KINDS = ("dpo", "ipo", "slic", "simpo", "sft")
+Kind = Literal["dpo", "ipo", "slic", "simpo", "sft", "dpop"]
+KINDS = ("dpo", "ipo", "slic", "simpo", "sft", "dpop")
 Watch = Callable[[Any], dict[str, float]]
 
 
@@ -42,6 +42,25 @@ class PreferenceLog:
         return self.checkpoints.iloc[-1]
 
 
+def dpop_loss(
+    logp_w: Tensor, logp_l: Tensor, ref_w: Tensor, ref_l: Tensor, *, beta: float = 0.1, penalty: float = 50.0
+) -> Tensor:
+    r"""DPO-positive (Pal et al. 2024, arXiv 2402.13228): DPO whose margin pays for any fall of the preferred answer.
+
+    :math:`-\log\sigma(\beta(h_w-h_l-\lambda\max(0,-h_w)))` with :math:`h=\log\pi-\log\pi_{ref}` and `penalty`
+    :math:`\lambda`, mean over the batch. With :math:`\lambda=0` it is DPO.
+
+    Raises
+    ------
+    ValueError
+        For a negative `penalty`, `beta` of zero or less, or log-probabilities of different shapes.
+    """
+    if penalty < 0:
+        raise ValueError(f"penalty must be at least 0, got {penalty}")
+    paid = penalty * (ref_w.detach() - logp_w).clamp(min=0)
+    return dpo_loss(logp_w - paid, logp_l, ref_w, ref_l, beta=beta)
+
+
 def preference_loss(
     logp_w: Tensor,
     logp_l: Tensor,
@@ -51,6 +70,7 @@ def preference_loss(
     kind: Kind = "dpo",
     beta: float = 0.1,
     sft_coeff: float = 0.0,
+    penalty: float = 50.0,
     lengths: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
     """Mean loss of a batch of pairs, from answers' log-probabilities of shape (B,) in nats.
@@ -58,12 +78,14 @@ def preference_loss(
     Parameters
     ----------
     ref_w, ref_l : Tensors of shape (B,), optional
-        Under the reference; DPO and IPO need them.
-    kind : {"dpo", "ipo", "slic", "simpo", "sft"}
+        Under the reference; DPO, DPOP and IPO need them.
+    kind : {"dpo", "ipo", "slic", "simpo", "sft", "dpop"}
     beta : float
-        Of DPO, IPO and SimPO.
+        Of DPO, DPOP, IPO and SimPO.
     sft_coeff : float
         Weight of the preferred answers' negative log-likelihood per answer, added to the loss.
+    penalty : float
+        Of DPOP, see :func:`dpop_loss`.
     lengths : pair of Tensors (B,), optional
         Tokens of both answers; SimPO needs them.
 
@@ -72,7 +94,7 @@ def preference_loss(
     ValueError
         For an unknown kind (says which there are), or without what the kind needs.
     """
-    needs = {"dpo": ref_w, "ipo": ref_w, "simpo": lengths}
+    needs = {"dpo": ref_w, "ipo": ref_w, "dpop": ref_w, "simpo": lengths}
     if kind not in KINDS:
         raise ValueError(f"unknown loss {kind!r}; allowed: {', '.join(KINDS)}")
     if kind in needs and needs[kind] is None:
@@ -86,6 +108,8 @@ def preference_loss(
         return simpo_loss(logp_w, logp_l, *lengths) + extra
     assert ref_w is not None
     assert ref_l is not None
+    if kind == "dpop":
+        return dpop_loss(logp_w, logp_l, ref_w, ref_l, beta=beta, penalty=penalty) + extra
     loss = dpo_loss if kind == "dpo" else ipo_loss
     return loss(logp_w, logp_l, ref_w, ref_l, beta=beta) + extra
 
@@ -102,6 +126,7 @@ def train_preferences(
     batch_size: int = 16,
     check_every: int = 40,
     watch: Watch | None = None,
+    watch_end: Watch | None = None,
     pad_id: int = 0,
     seed: int = 0,
 ) -> PreferenceLog:
@@ -118,9 +143,11 @@ def train_preferences(
     lr, steps, batch_size
         Of RMSprop at a constant rate. Adam at the same rate displaces much faster.
     check_every : int
-        Steps between checkpoints, at which all pairs are scored.
+        Steps between checkpoints, at which all pairs are scored; the last step is one in any case.
     watch : callable, optional
         ``watch(model) -> {name: value}`` at each checkpoint, such as a refusal rate.
+    watch_end : callable, optional
+        The same, at the last checkpoint only: what is costly and needed once.
     seed : int
         Of the data order.
 
@@ -151,8 +178,10 @@ def train_preferences(
         return mean * len(w), torch.tensor(len(w)), {"logp_w": w.sum(), "logp_l": l.sum()}
 
     def check(run: Run) -> None:
-        if run.step and run.step % check_every == 0:
+        if run.step and (run.step % check_every == 0 or run.step == steps):
             rows.append(_checkpoint(run.model, batch, start, run.step, watch))
+        if run.step == steps and watch_end is not None:
+            rows[-1] |= watch_end(run.model)
 
     cfg = TrainConfig(
         steps,

@@ -1,8 +1,9 @@
-"""Does a score tell what a step on a pair does to its own preferred answer? Measured pair by pair."""
+"""Does a score tell what training on pairs does to their preferred answers? Pair by pair, and quantile by quantile."""
 
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -12,8 +13,13 @@ import torch
 from scipy.stats import rankdata
 
 from loglik.language.likelihood_displacement.pairs import Pair
-from loglik.language.likelihood_displacement.scores import SCORES, ches_scores, response_logprobs
-from loglik.language.likelihood_displacement.training import preference_loss
+from loglik.language.likelihood_displacement.scores import (
+    SCORES,
+    ches_scores,
+    response_logprobs,
+    select_by_quantile,
+)
+from loglik.language.likelihood_displacement.training import preference_loss, train_preferences
 from loglik.stats.intervals import Estimate, Floats
 
 
@@ -84,3 +90,66 @@ def _spearman(x: Floats, y: Floats, rows: Any) -> Floats:
 def _estimate(values: Floats) -> Estimate:
     low, high = np.quantile(values[1:], (0.025, 0.975))
     return Estimate(float(values[0]), float(low), float(high), float(values[1:].std(ddof=1)))
+
+
+# -- quantile by quantile ------------------------------------------------------------------------------------
+
+
+def quantile_changes(
+    model: Any,
+    pools: Sequence[Sequence[Pair]],
+    *,
+    scores: Sequence[str] = ("ches", "edit", "last"),
+    quantiles: Sequence[float] = (0.0, 0.25, 0.5, 0.75, 1.0),
+    n: int = 48,
+    lr: float = 1e-6,
+    steps: int = 12,
+    batch_size: int = 16,
+    beta: float = 0.1,
+    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+) -> pd.DataFrame:
+    """Train on the `n` pairs around each quantile of each score, always from the same model: the paper's Figure 2.
+
+    Parameters
+    ----------
+    model : causal model of `transformers`
+    pools : sequence of sequences of Pair
+        Each is scored and cut into quantiles by itself, so that differences between pools are between draws of data.
+    scores, quantiles, n
+        At the ends the window of `n` stays inside the pool.
+    lr, steps, batch_size, beta
+        Of DPO by RMSprop.
+
+    Returns
+    -------
+    DataFrame
+        Columns pool, score, quantile, and change_w and change_l: mean change of both answers' log-probabilities over
+        the subset that was trained on (nats).
+    """
+    tables = [ches_scores(model, pool) for pool in pools]
+    rows = []
+    for i, score, quantile in progress(list(itertools.product(range(len(pools)), scores, quantiles))):
+        picked = [pools[i][j] for j in select_by_quantile(tables[i][score].to_numpy(), quantile, n)]
+        log = train_preferences(
+            copy.deepcopy(model),
+            picked,
+            lr=lr,
+            steps=steps,
+            batch_size=batch_size,
+            beta=beta,
+            check_every=steps,
+            seed=i,
+        )
+        rows.append((i, score, quantile, log.last["change_w"], log.last["change_l"]))
+    return pd.DataFrame(rows, columns=["pool", "score", "quantile", "change_w", "change_l"])
+
+
+def quantile_slopes(table: pd.DataFrame, *, column: str = "change_w") -> pd.DataFrame:
+    """Least-squares slope of a change on the quantile, a row a pool, a column a score: nats from lowest to highest."""
+    centred = table.assign(
+        x=table["quantile"] - table.groupby(["pool", "score"])["quantile"].transform("mean")
+    )
+    sums = centred.assign(xy=centred["x"] * centred[column], xx=centred["x"] ** 2)
+    total = sums.groupby(["pool", "score"])[["xy", "xx"]].sum()
+    slopes = (total["xy"] / total["xx"]).rename("slope").reset_index()
+    return slopes.pivot_table(index="pool", columns="score", values="slope")
