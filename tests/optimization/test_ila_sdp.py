@@ -41,6 +41,7 @@ from loglik.optimization.ila_sdp import (
     membership_covariances,
     misclustering_error,
     pairwise_costs,
+    positive,
     profile_negloglik,
     report,
     round_membership,
@@ -198,6 +199,67 @@ def test_the_semidefinite_part_agrees_with_numpy_and_torch(n):
     np.testing.assert_allclose(admm.project_psd(A), wanted, atol=1e-10)
     np.testing.assert_allclose(admm.project_psd(torch.from_numpy(A)).numpy(), wanted, atol=1e-10)
     np.testing.assert_allclose(admm._least_eigenvalues(A), values[..., 0], atol=1e-10)
+
+
+def drifting(n, ranks, steps, rng):
+    """Matrices of some positive eigenvalues whose eigenvectors turn a little from step to step."""
+    values = -np.abs(rng.normal(size=(len(ranks), n)))
+    for row, rank in enumerate(ranks):
+        values[row, :rank] = 0.5 + rng.random(rank)
+    vectors = np.linalg.qr(rng.normal(size=(len(ranks), n, n)))[0]
+    for _ in range(steps):
+        yield (vectors * values[:, None]) @ vectors.swapaxes(-1, -2)
+        vectors = np.linalg.qr(vectors + 1e-3 * rng.normal(size=vectors.shape))[0]
+
+
+def part(M):
+    values, vectors = np.linalg.eigh(M)
+    return (vectors * np.maximum(values, 0)[..., None, :]) @ vectors.swapaxes(-1, -2)
+
+
+@pytest.mark.parametrize("n", [12, 60])
+def test_positive_parts_are_followed(n):
+    follower = positive.Follower(3, n)
+    for step, M in enumerate(drifting(n, (2, 5, n // 2), 8, np.random.default_rng(0))):
+        found = follower.follow(M) if step else follower.start(M)
+        np.testing.assert_allclose(found, part(M), atol=2e-3)  # the turn of a step moves it by 0.02
+        if step == 4:
+            follower.keep(np.array([True, True, False]))
+            break
+    M = M[:2]
+    np.testing.assert_allclose(follower.start(M), part(M), atol=1e-10)
+
+
+def test_a_follower_sees_eigenvalues_that_turn_positive_at_the_next_start():
+    n, rng = 60, np.random.default_rng(1)
+    few, many = next(drifting(n, (2,), 1, rng)), next(drifting(n, (30,), 1, rng))
+    follower = positive.Follower(1, n)
+    follower.start(few)
+    np.testing.assert_allclose(follower.start(many), part(many), atol=1e-10)
+    follower.start(few)
+    assert (
+        np.linalg.eigvalsh(follower.follow(many))[0].min() > -1e-10
+    )  # semidefinite, though not yet the nearest
+
+
+def test_dependent_columns_are_replaced_by_a_decomposition():
+    M = next(drifting(60, (3,), 1, np.random.default_rng(2)))
+    follower = positive.Follower(1, 60)
+    follower.start(M)
+    follower.bases[0] = np.ones_like(follower.bases[0])
+    np.testing.assert_allclose(follower.follow(M), part(M), atol=1e-10)
+
+
+def test_a_solve_that_follows_ends_where_an_exact_one_does(monkeypatch):
+    draw = simulate.stretched_gmm(60, 3, 4, 6.0, 3.0, np.random.default_rng(0), (2,))
+    costs = pairwise_costs(draw.X, np.broadcast_to(draw.covariances, (2, 3, 4, 4)))
+    settings = admm.Settings(max_iter=2000, tol=1e-5, gap_tol=0.0)
+    followed = admm.solve(costs, np.ones(3), 3, settings)
+    monkeypatch.setattr(admm, "EXACT", 1)
+    exact = admm.solve(costs, np.ones(3), 3, settings)
+    assert followed.converged.all()
+    np.testing.assert_allclose(followed.objective, exact.objective, rtol=1e-4)
+    assert (np.abs(followed.n_iter - exact.n_iter) <= 0.2 * exact.n_iter).all()
 
 
 @pytest.mark.parametrize("seed", range(3))

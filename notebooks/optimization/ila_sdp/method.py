@@ -164,9 +164,10 @@ figures.partitions(draw.X, found, draw.labels)
 # %% [markdown]
 # ## How it is solved, and a proof that comes with it
 # A general conic solver needs minutes for some hundred rows. The package splits {eq}`ila-sdp-eq-programme` into three
-# sets onto which projecting is easy (affine, semidefinite, nonnegative) and goes round them (ADMM). One iteration
-# costs $K$ eigendecompositions, and of those only the positive half, which is a handful of vectors once the matrices
-# are near rank one.
+# sets onto which projecting is easy (affine, semidefinite, nonnegative) and goes round them (ADMM). The semidefinite
+# projections cost most. But once the matrices are near rank one a handful of eigenvalues is positive, and their
+# vectors hardly turn from one iteration to the next: a few products with a thin matrix correct them. Every twentieth
+# iteration decomposes the $K$ matrices anew, and nothing counts as converged without.
 #
 # At any moment the iteration also holds multipliers. From multipliers $u$ of the row sums and $N_k\ge0$ of the
 # nonnegativity,

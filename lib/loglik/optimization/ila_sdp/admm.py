@@ -15,22 +15,24 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.linalg import eigh, eigvalsh
 from threadpoolctl import threadpool_limits
 
 from loglik.optimization.ila_sdp.inputs import Floats, Ints
 from loglik.optimization.ila_sdp.likelihood import labelling_cost
+from loglik.optimization.ila_sdp.positive import BATCHED_BELOW, Follower, project_psd, spectrum
 from loglik.optimization.ila_sdp.rounding import masses_are_flat, match_clusters, pivot_labels
 
 RELAX = 1.8  # over-relaxation; 1.6 to 1.9 need about the same number of iterations
 SETTLE = 60  # iterations after which changes of the penalty begin to fade
 CHECK = 10  # iterations between looks at residuals and bounds
-BATCHED_BELOW = 48  # rows; one batched call is faster there than single calls that compute half a spectrum
+EXACT = 20  # iterations between exact projections, at which residuals count and the penalty moves
 CAP = 20.0  # costs are cut at this many times the cost of a near pair, while no mass lies where they are cut
 ONE_THREAD_BELOW = (
     2000  # rows; threads that wait for each other cost more than they bring on smaller matrices
 )
-CACHE = 2**16  # numbers a chunk may hold, so that the elementwise work stays in a core's cache
+CACHE = (
+    2**18
+)  # numbers a chunk may hold: few enough for a cache, and enough for stacks that hide the cost of a call
 
 Array = Any  # numpy.ndarray or torch.Tensor
 
@@ -110,45 +112,11 @@ def project_affine(M: Array, traces: Array) -> Array:
     return _less_normal(M, *_normal_part(M, traces, 1.0))
 
 
-def project_psd(M: Array) -> Array:
-    """Positive semidefinite part of symmetric matrices (B, K, n, n).
-
-    From 48 rows on, each is done by LAPACK with the positive half of the spectrum only: near a solution that
-    is a handful of eigenvectors, and building them is most of the work of a full decomposition.
-    """
-    if isinstance(M, np.ndarray) and M.shape[-1] >= BATCHED_BELOW:
-        return _psd_by_half(M)
-    namespace = _namespace(M)
-    values, vectors = namespace.linalg.eigh(M)
-    return (vectors * values.clip(min=0)[..., None, :]) @ vectors.swapaxes(-1, -2)
-
-
-def _psd_by_half(M: Floats) -> Floats:
-    out = np.empty_like(M)
-    for matrix, target in zip(_stack(M), _stack(out), strict=True):
-        values, vectors = _positive_spectrum(matrix)
-        np.matmul(vectors * values, vectors.T, out=target)
-    return out
-
-
-def _positive_spectrum(matrix: Floats) -> tuple[Floats, Floats]:
-    try:
-        return eigh(matrix, subset_by_value=(0, np.inf), check_finite=False)
-    except (
-        np.linalg.LinAlgError
-    ):  # bisection fails where most eigenvalues are equal, as in the first iterations
-        values, vectors = np.linalg.eigh(matrix)
-        return np.maximum(values, 0), vectors
-
-
-def _stack(M: Floats) -> Floats:
-    return M.reshape(-1, *M.shape[-2:])
-
-
 def _least_eigenvalues(M: Array) -> Array:
     """Smallest eigenvalue of each matrix (B, K)."""
     if isinstance(M, np.ndarray) and M.shape[-1] >= BATCHED_BELOW:
-        least = [eigvalsh(m, subset_by_index=(0, 0), check_finite=False)[0] for m in _stack(M)]
+        stack = M.reshape(-1, *M.shape[-2:])
+        least = [spectrum(m, 1, 1, vectors=False)[0][0] for m in stack]
         return np.array(least).reshape(M.shape[:-2])
     return _namespace(M).linalg.eigvalsh(M)[..., 0]
 
@@ -179,12 +147,14 @@ def dual_bound(C: Array, S: Array, N: Array, traces: Array) -> Array:
 def _round(Z: Floats, C: Floats, n_clusters: int) -> tuple[Ints, Floats]:
     """A labelling of each problem and its cost: by mass, or by eigenvectors where masses say nothing."""
     labels = np.empty((len(Z), Z.shape[-1]), dtype=int)
-    costs = C if C.shape[-3] == n_clusters else np.repeat(C, n_clusters, axis=-3)
+    one = C.shape[-3] != n_clusters  # matrix for all clusters: names don't matter
+    costs = np.broadcast_to(C, (len(C), n_clusters, *C.shape[-2:]))
     for b, masses in enumerate(Z.sum(-1)):
-        if len(masses) == n_clusters and not masses_are_flat(masses):
+        if not one and not masses_are_flat(masses):
             labels[b] = masses.argmax(0)
         else:
-            labels[b] = match_clusters(costs[b], pivot_labels(Z[b].sum(0), n_clusters))
+            found = pivot_labels(Z[b].sum(0), n_clusters)
+            labels[b] = found if one else match_clusters(costs[b], found)
     value = labelling_cost(costs, labels)
     occupied = (labels[:, None] == np.arange(n_clusters)[:, None]).any(-1).all(-1)
     return labels, np.where(occupied, value, np.inf)  # an empty cluster is no feasible point
@@ -233,6 +203,8 @@ class _Running:
         self.P = self.send(np.zeros_like(costs) if state is None else np.array(state.P))
         self.Q = self.send(np.zeros_like(costs) if state is None else np.array(state.Q))
         self.rho = self.send(np.full(B, start) if state is None else np.array(state.rho))
+        self.follower: Follower | None = None
+        self.weigh()
         self.labels = np.zeros((B, n), dtype=int)
         self.upper = np.full(B, np.inf)
         self.lower = np.full(B, -np.inf)
@@ -242,6 +214,19 @@ class _Running:
         cap = self.send(self.cap)[:, None, None, None]
         self.C = self.full.clip(max=cap)
 
+    def weigh(self) -> None:
+        """How far the costs pull Z in an iteration."""
+        self.pull = self.C * (0.5 / self.rho[:, None, None, None])
+
+    def positive_part(self, *, exact: bool) -> Array:
+        """Y; on the CPU followed from iteration to iteration unless `exact`."""
+        if self.send is not np.asarray:
+            return project_psd(self.P)
+        if self.follower is None:
+            self.follower = Follower(self.P.shape[0] * self.P.shape[1], self.P.shape[-1])
+            exact = True
+        return self.follower.start(self.P) if exact else self.follower.follow(self.P)
+
     def raise_caps(self, W: Array, finished: Any) -> Any:
         """Raise the caps of finished problems (B,) whose solution has mass where costs are cut; which they are."""
         lost = _host(((self.full - self.C) * W).sum((-3, -2, -1)))
@@ -249,12 +234,15 @@ class _Running:
         if wrong.any():
             self.cap = np.where(wrong, 4 * np.maximum(self.cap, 1.0), self.cap)
             self.cut()
+            self.weigh()
         return wrong
 
     def keep(self, rows: Any) -> None:
         """Go on with these problems only."""
-        for name in ("full", "C", "P", "Q", "rho"):
+        for name in ("full", "C", "pull", "P", "Q", "rho"):
             setattr(self, name, getattr(self, name)[self.send(rows)])
+        if self.follower is not None:
+            self.follower.keep(np.repeat(rows, self.P.shape[1]))
         for name in ("index", "centre", "scale", "cap", "labels", "upper", "lower"):
             setattr(self, name, getattr(self, name)[rows])
 
@@ -292,22 +280,25 @@ def _solve_chunk(
     tau = run.send(traces)
     found: list[tuple[Any, ...]] = [()] * len(costs)
     for iteration in range(1, settings.max_iter + 1):
-        Y, W = project_psd(run.P), run.Q.clip(min=0)
-        half = 0.5 / run.rho[:, None, None, None]
-        Z = project_affine(Y - 0.5 * run.P + 0.5 * abs(run.Q) - half * run.C, tau)
         last = iteration == settings.max_iter
+        exact = iteration % EXACT == 0 or last
+        Y, W, Z = _points(run, tau, exact)
         if iteration % CHECK == 0 or last:
             residuals = _look(run, Y, W, Z, tau, n_clusters)
-            gap = (run.upper - run.lower) / Z.shape[-1]
-            certified = gap <= settings.gap_tol
-            converged = certified | (np.maximum(*residuals) <= settings.tol)
+            certified = (run.upper - run.lower) / Z.shape[-1] <= settings.gap_tol
+            settled = np.maximum(*residuals) <= settings.tol
+            if not exact and (settled & ~certified).any():  # nearly exact points prove nothing
+                Y, W, Z = _points(run, tau, True)
+                residuals = _residuals(run, Y, W, Z)
+                settled = np.maximum(*residuals) <= settings.tol
+            converged = certified | settled
             converged &= ~run.raise_caps(W, converged & ~certified)
             done = converged | last
             for row in np.flatnonzero(done):
                 found[run.index[row]] = _result(run, int(row), W, residuals, iteration, certified, converged)
             if done.all():
                 break
-            if iteration % (2 * CHECK) == 0:
+            if iteration % EXACT == 0:
                 _balance(run, Y, W, residuals, iteration)
             run.P += RELAX * (Z - Y)
             run.Q += RELAX * (Z - W)
@@ -319,6 +310,17 @@ def _solve_chunk(
     return _collect(found)
 
 
+def _points(run: _Running, tau: Array, exact: bool) -> tuple[Array, Array, Array]:
+    """The three projections of an iteration: Y, W and Z."""
+    Y, W = run.positive_part(exact=exact), run.Q.clip(min=0)
+    M = run.P + run.Q
+    M *= -0.5
+    M += Y
+    M += W
+    M -= run.pull
+    return Y, W, project_affine(M, tau)
+
+
 def _look(run: _Running, Y: Array, W: Array, Z: Array, tau: Array, n_clusters: int) -> tuple[Floats, Floats]:
     """Update the bounds; relative primal and dual residuals (B,)."""
     rho = run.rho[:, None, None, None]
@@ -327,6 +329,10 @@ def _look(run: _Running, Y: Array, W: Array, Z: Array, tau: Array, n_clusters: i
     labels, value = _round(_host(W), _host(run.full), n_clusters)
     better = value < run.upper
     run.labels[better], run.upper = labels[better], np.minimum(run.upper, value)
+    return _residuals(run, Y, W, Z)
+
+
+def _residuals(run: _Running, Y: Array, W: Array, Z: Array) -> tuple[Floats, Floats]:
     size = 1 + _host(_norm(Z))
     primal = _host(_norm(Y - W)) / size
     dual = _host(run.rho * _norm(2 * Z - Y - W)) / (1 + _host(_norm(run.C)))
@@ -348,6 +354,7 @@ def _balance(run: _Running, Y: Array, W: Array, residuals: tuple[Floats, Floats]
     by = factor[:, None, None, None]
     run.P = Y + (run.P - Y) / by
     run.Q = W + (run.Q - W) / by
+    run.weigh()
 
 
 def _result(

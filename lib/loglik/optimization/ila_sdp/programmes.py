@@ -115,7 +115,7 @@ def la_sdp(
     costs : array_like of shape (..., K, n, n)
         From :func:`pairwise_costs`; leading axes are separate problems, solved together.
     max_iter : int
-        Iterations of the solver, each K eigendecompositions: O(K n³).
+        Iterations of the solver; every twentieth costs K eigendecompositions, O(K n³), the others a fraction.
     tol : float
         Of the relative primal and dual residuals.
     gap_tol : float, optional

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.linalg import eigh, qr, svd
+from scipy.linalg import qr, svd
 from scipy.optimize import linear_sum_assignment
 from sklearn.cluster import KMeans
 
 from loglik.optimization.ila_sdp.inputs import Floats, Ints, check_choice
 from loglik.optimization.ila_sdp.likelihood import labelling_cost
+from loglik.optimization.ila_sdp.positive import spectrum
 
 FLAT = 1e-2  # masses closer than this to 1/K for every row say nothing
 
 
 def _leading(Z: Floats, n_clusters: int) -> Floats:
     """The K leading eigenvectors (n, K) of a membership matrix."""
-    n = len(Z)
-    vectors: Floats = eigh(Z, subset_by_index=(n - n_clusters, n - 1), check_finite=False)[1]
-    return vectors
+    return spectrum(Z, len(Z) - n_clusters + 1, len(Z))[1]
 
 
 def pivot_labels(Z: Floats, n_clusters: int) -> Ints:
@@ -44,7 +43,7 @@ def match_clusters(costs: Floats, labels: Ints) -> Ints:
     """
     K = len(costs)
     member = (labels[None] == np.arange(K)[:, None]).astype(float)
-    table = np.einsum("ci,kij,cj->ck", member, costs, member, optimize=True)
+    table = ((costs @ member.T) * member.T).sum(1).T  # (clusters, covariances)
     table = table / np.maximum(member.sum(1), 1)[:, None]
     _, name = linear_sum_assignment(table)
     return np.asarray(name[labels], dtype=int)

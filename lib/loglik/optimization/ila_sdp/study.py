@@ -120,7 +120,7 @@ def _all_labels(
             for x, s in zip(X, seeds, strict=True)
         ],
         EM_TEN: [baselines.em_labels(x, K, s, reg=reg, n_init=10) for x, s in zip(X, seeds, strict=True)],
-        EM_SAME: [baselines.em_from_labels(x, w, reg=reg) for x, w in zip(X, ward, strict=True)],
+        EM_SAME: _same_start(X, ward, reg),
         ILA: effort.run(X, ward, K).labels,
         SOFT: effort.run(X, ward, K, soft=True).labels,
     }
@@ -128,6 +128,12 @@ def _all_labels(
         costs = pairwise_costs(X, np.broadcast_to(covariances, (len(X), *covariances.shape)))
         labels[ORACLE] = solve(costs, np.ones(K), K, LOOSE).labels
     return labels
+
+
+def _same_start(X: Floats, labels: Ints, reg: float) -> list[Ints]:
+    """EM from given labels (B, n), without threads that wait for each other."""
+    with few_threads(X.shape[1]):
+        return [baselines.em_from_labels(x, start, reg=reg) for x, start in zip(X, labels, strict=True)]
 
 
 def grid_study(
@@ -186,7 +192,7 @@ def start_study(
         X = np.repeat(draw.X, n_starts, axis=0)
         start = np.stack([baselines.random_centroid_labels(x, K, rng) for x in X])
         found: dict[str, Iterable[Ints]] = {
-            EM_SAME: [baselines.em_from_labels(x, s, reg=how.reg) for x, s in zip(X, start, strict=True)],
+            EM_SAME: _same_start(X, start, how.reg),
             ILA: how.run(X, start, K).labels,
         }
         index = {"set": np.repeat(np.arange(n_sets), n_starts), "start": np.tile(np.arange(n_starts), n_sets)}
@@ -211,9 +217,7 @@ def effort_study(
     how, K = effort or Effort(), design.n_clusters
     draw = simulate.stretched_gmm(*design, np.random.default_rng(np.random.SeedSequence(seed)), (n_sets,))
     ward = np.stack([baselines.ward_labels(x, K) for x in draw.X])
-    em = _errors(
-        [baselines.em_from_labels(x, w, reg=how.reg) for x, w in zip(draw.X, ward, strict=True)], draw.labels
-    )
+    em = _errors(_same_start(draw.X, ward, how.reg), draw.labels)
     start, parts = start_covariances(draw.X, ward, K, how.shape()), []
     for length in lengths:
         soft = alternate(
