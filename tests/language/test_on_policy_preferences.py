@@ -28,6 +28,8 @@ from loglik.language.on_policy_preferences import (
     workflow,
 )
 from loglik.language.on_policy_preferences.clauses import split_clauses
+from loglik.language.on_policy_preferences.parent import load_parent
+from loglik.language.scoring import token_logprobs
 
 
 def numeric_gradient(function, x, eps=1e-6):
@@ -337,6 +339,47 @@ def test_preferences_file(tmp_path):
     file.write_text('{"prompt": "a"}\n')
     with pytest.raises(ValueError, match="line 1"):
         workflow.load_preferences(file)
+
+
+# -- beside TRL ------------------------------------------------------------------------------------------------
+
+ROWS = [
+    {"prompt": "In the", "chosen": " beginning", "rejected": " end of all these days"},
+    {"prompt": "And God", "chosen": " said unto them, Go", "rejected": " rested"},
+    {"prompt": "Blessed", "chosen": " are the meek", "rejected": " are they that mourn"},
+]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ["sigmoid", "ipo"])
+def test_contrasts_on_text_are_those_of_trl(tmp_path, kind):
+    """One batch, the policy moved away from its reference. TRL divides by length in IPO, but not in DPO."""
+    trl, datasets = pytest.importorskip("trl"), pytest.importorskip("datasets")
+    reference, tokenizer = load_parent()
+    policy, g = copy.deepcopy(reference), torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weight in policy.parameters():
+            weight.add_(0.02 * torch.randn(weight.shape, generator=g))
+    args = trl.DPOConfig(
+        str(tmp_path), per_device_train_batch_size=3, beta=0.3, loss_type=[kind], use_cpu=True, bf16=False,
+        gradient_checkpointing=False, report_to="none",
+    )  # fmt: skip
+    table = datasets.table.InMemoryTable.from_pylist(ROWS)
+    rows = datasets.Dataset(table, fingerprint="verses")
+    trainer = trl.DPOTrainer(policy, reference, args=args, train_dataset=rows, processing_class=tokenizer)
+    batch = next(iter(trainer.get_train_dataloader()))
+    theirs = trainer.compute_loss(policy.eval(), batch)
+    ids, mask, scored = batch["input_ids"], batch["attention_mask"].bool(), batch["completion_mask"].bool()
+    length = scored.sum(1) if kind == "ipo" else torch.ones(len(ids))
+    logp, ref = (
+        (token_logprobs(m, ids, mask, scored=scored).sum(1) / length).chunk(2) for m in (policy, reference)
+    )
+    contrast = {"sigmoid": losses.dpo_loss, "ipo": losses.ipo_loss}[kind]
+    ours = contrast(*logp, *ref, beta=0.3)
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+    slopes = [torch.autograd.grad(loss, list(policy.parameters())) for loss in (ours, theirs)]
+    for a, b in zip(*slopes, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5 * float(b.abs().max()))
 
 
 # -- causal models ---------------------------------------------------------------------------------------------
