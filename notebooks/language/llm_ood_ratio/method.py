@@ -70,7 +70,8 @@ parent, tokenizer = load_base()
 # likelihood mixes how familiar a text is with how complicated it is.
 #
 # The parent has the same bias, for the same texts. On the right it is divided out. The slider below the picture
-# changes how many mails the child was fine-tuned on: the ratio needs few, and more of them hardly help the likelihood.
+# changes how many mails the child was fine-tuned on: with ten or forty the ratio is near chance, with all 570 its
+# AUROC exceeds 0.95 for both kinds, while the likelihood gains little.
 
 # %%
 lessons = [doc.text for doc in pools["ham"].train[: cfg.n_train]]
