@@ -621,3 +621,20 @@ def test_figures_of_smallest_inputs_draw():
     curve = n2s.LevelCurve(np.array([0.05, 0.1, 0.15]), np.array([np.inf, 1.0, 2.0]), 1, False)
     figures.level_curves({"gaussian": {"a": curve}}, {})
     plt.close("all")
+
+
+def test_training_on_16_bit_numbers_ends_close_to_single_precision():
+    scene = study.make_scene(n2s.GaussianNoise(25 / 255), 0, n_train=2, n_test=1, test_size=64)
+    how = {"steps": 25, "network": {"width": 8, "depth": 3}}
+    single, half = (study.train_method("supervised", scene, precision=p, **how) for p in ("fp32", "bf16"))
+    y = scene.test_noisy["camera"]
+    a, b = (study.apply_method("supervised", net, y, scene.noise) for net in (single, half))
+    assert all(w.dtype == torch.float32 for w in half.parameters())
+    assert np.abs(a - b).max() > 0
+    assert np.sqrt(np.mean((a - b) ** 2)) < 0.1 * np.sqrt(np.mean((a - y) ** 2))  # of what training did
+
+
+@pytest.mark.parametrize(("known", "wanted"), [({"avx512_bf16": True}, "bf16"), ({"avx2": True}, "fp32")])
+def test_16_bit_numbers_are_for_processors_that_multiply_them(monkeypatch, known, wanted):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known, raising=False)
+    assert training.fast_precision() == wanted

@@ -17,6 +17,7 @@ profile: str = "book"  # smoke | book | full
 seed: int = 0  # any integer from 0; all randomness follows from it
 steps_1d = None  # type: Optional[int] training steps in one dimension; None takes what the profile says
 steps = None  # type: Optional[int] training steps of the image network
+variance: float = 1.0  # of the noise of the first figure, in units of what its titles say at 1
 
 # %% tags=["hide-input", "setup"]
 try:
@@ -50,6 +51,7 @@ from loglik.generative.noise2score import (
     pretrained,
     study,
     train_score,
+    training,
 )
 
 chapter = Chapter("generative/noise2score/method", profile=profile, seed=seed)
@@ -97,15 +99,23 @@ cfg = chapter.settings(
 
 # %%
 prior = onedim.mixture_prior()
+spread, zeta, k = 0.1 * variance**0.5, 0.05 * variance, 50.0 / variance
 noises = {
-    "Gaussian, σ = 0.1": (GaussianNoise(0.1), np.linspace(-0.2, 1.25, 300)),
-    "Poisson, ζ = 0.05": (PoissonNoise(0.05), 0.05 * np.arange(26)),
-    "Gamma, k = 50": (GammaNoise(50.0), np.linspace(0.08, 1.25, 300)),
+    f"Gaussian, σ = {spread:.2g}": (GaussianNoise(spread), np.linspace(-2 * spread, 1.05 + 2 * spread, 300)),
+    f"Poisson, ζ = {zeta:.2g}": (PoissonNoise(zeta), zeta * np.arange(round(1.25 / zeta) + 1)),
+    f"Gamma, k = {k:.3g}": (GammaNoise(k), np.linspace(0.08, 1.25, 300)),
 }
 truths = {title: onedim.exact(prior, noise, y) for title, (noise, y) in noises.items()}
 cases = {
     title: (truths[title], noise.estimate(y, truths[title].score)) for title, (noise, y) in noises.items()
 }
+chapter.numbers(
+    "noise2score-tweedie",
+    **{
+        f"furthest below the posterior mean, {title}": f"{(truth.mean - estimate).max():.4f}"
+        for title, (truth, estimate) in cases.items()
+    },
+)
 
 # %% mystnb={"figure": {"caption": "Above: posterior mean of x given the noisy value, Tweedie's estimate from the exact score, and the noisy value itself; shaded: density of the noisy values. Below: estimate minus posterior mean, times 100. No randomness.", "name": "noise2score-tweedie"}, "image": {"alt": "Three panels. In each the blue estimate lies on the grey posterior mean, a staircase that pulls noisy values to three bumps. The gap below is zero for Gaussian noise and slightly negative for Poisson and Gamma noise, most between the bumps."}}
 figures.tweedie_panels(cases)
@@ -181,7 +191,7 @@ Code(inspect.getsource(inference.score) + "\n\n" + inspect.getsource(denoise), l
 noise = GaussianNoise(25 / 255)
 scene = study.make_scene(noise, chapter.entropy("scene"), n_train=cfg.n_train)
 net = study.make_net("score", seed=seed)
-train_score(net, scene.noisy, noise, steps=cfg.steps, lr=3e-3, seed=seed)
+train_score(net, scene.noisy, noise, steps=cfg.steps, lr=3e-3, seed=seed, precision=training.fast_precision())
 clean, y = scene.test["camera"], scene.test_noisy["camera"]
 
 # %% [markdown]

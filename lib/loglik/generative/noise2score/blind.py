@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -110,14 +111,30 @@ def estimate_noise_level(
     One pass of the network serves the whole grid: it sees the image, and only the unit of its score depends on the
     level.
     """
+    (curve,) = level_curves(net, y, family, (criterion,), grid)
+    return float(curve.levels[curve.at]), curve
+
+
+def level_curves(
+    net: nn.Module, y: ArrayLike, family: str, criteria: Sequence[str], grid: ArrayLike | None = None
+) -> list[LevelCurve]:
+    """Several criteria of :func:`estimate_noise_level` on the same estimates: one curve each, in their order."""
     if family not in GRIDS:
         raise ValueError(f"unknown family {family!r}; allowed: {', '.join(GRIDS)}")
     levels = np.asarray(GRIDS[family] if grid is None else grid, dtype=np.float64)
     noises: list[NoiseModel] = [noise_model(family, float(level)) for level in levels]
     if len(levels) < 3 or not (np.diff(levels) > 0).all():
         raise ValueError(f"the grid needs at least three increasing levels, got {levels}")
-    rule = _AUTO[family] if criterion == "auto" else criterion
-    slope = network_output(net, y)
-    values = np.array([level_criterion(noise.estimate(y, noise.unit * slope), y, rule) for noise in noises])
-    at = int(values.argmin())
-    return float(levels[at]), LevelCurve(levels, values, at, 0 < at < len(levels) - 1)
+    rules = [_AUTO[family] if criterion == "auto" else criterion for criterion in criteria]
+    distinct, slope = set(rules), network_output(net, y)
+    table: dict[str, list[float]] = {rule: [] for rule in distinct}
+    for noise in noises:
+        estimate = noise.estimate(y, noise.unit * slope)
+        for rule in distinct:
+            table[rule].append(level_criterion(estimate, y, rule))
+    curves = []
+    for rule in rules:
+        values = np.array(table[rule])
+        at = int(values.argmin())
+        curves.append(LevelCurve(levels, values, at, 0 < at < len(levels) - 1))
+    return curves

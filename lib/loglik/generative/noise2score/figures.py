@@ -41,6 +41,7 @@ def tweedie_panels(cases: Mapping[str, tuple[Exact, Floats]]) -> None:
     _, axes = plt.subplots(
         2, len(cases), figsize=(9.6, 4.9), sharex="col", height_ratios=(3, 1), squeeze=False
     )
+    lowest = 100 * min((estimate - truth.mean).min() for truth, estimate in cases.values())
     for (ax, gap), (title, (truth, estimate)) in zip(axes.T, cases.items(), strict=True):
         dots = "." if len(truth.y) < 60 else ""
         ax.plot(truth.y, truth.y, color=_C[7], lw=1.2, ls="--", label="the noisy value itself")
@@ -50,7 +51,7 @@ def tweedie_panels(cases: Mapping[str, tuple[Exact, Floats]]) -> None:
         ax.set(title=title, ylim=(0, 1.1))
         gap.axhline(0, color="black", lw=0.8)
         gap.plot(truth.y, 100 * (estimate - truth.mean), color=_C[3], lw=1.3, marker=dots, ms=4)
-        gap.set(xlabel="noisy value y", ylim=(-3.8, 0.8))
+        gap.set(xlabel="noisy value y", ylim=(min(-3.8, 1.1 * lowest), 0.8))
     axes[0, 0].set_ylabel("estimate of x")
     axes[1, 0].set_ylabel("gap × 100")
     axes[0, 0].legend(loc="upper left", fontsize="x-small")

@@ -69,7 +69,10 @@ class DnCNN(nn.Module):
         h = nn.functional.pixel_unshuffle(y, self.multiple)
         for layer in self.convolutions[:-1]:
             h = torch.relu(layer(h))
-        return self.gain * nn.functional.pixel_shuffle(self.convolutions[-1](h), self.multiple)
+        last = self.convolutions[-1](h).to(
+            y.dtype
+        )  # under autocast the sums of a loss stay in single precision
+        return self.gain * nn.functional.pixel_shuffle(last, self.multiple)
 
 
 def _block(*sizes: int) -> nn.Sequential:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from loglik.generative.noise2score import images, inference, training
-from loglik.generative.noise2score.blind import LevelCurve, estimate_noise_level
+from loglik.generative.noise2score.blind import LevelCurve, level_curves
 from loglik.generative.noise2score.classical import bm3d_denoise
 from loglik.generative.noise2score.networks import DnCNN
 from loglik.generative.noise2score.noise import NoiseModel, corrupt, noise_model
@@ -282,8 +282,8 @@ def blind_table(
             "known": inference.psnr(x, inference.denoise(known, y, noise)),
             "blind, true level": inference.psnr(x, inference.denoise(blind, y, noise)),
         }
-        for criterion in criteria:
-            level, curve = estimate_noise_level(blind, y, noise.family, criterion=criterion)
+        for criterion, curve in zip(criteria, level_curves(blind, y, noise.family, criteria), strict=True):
+            level = float(curve.levels[curve.at])
             curves[criterion][name] = curve
             guessed = inference.denoise(blind, y, noise_model(noise.family, level))
             row = {"image": name, "criterion": criterion, "true": noise.level, "estimated": level}

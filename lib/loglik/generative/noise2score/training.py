@@ -81,6 +81,9 @@ class Recipe:
         Of the order of patches, of flips and turns, and of the noise that a loss adds: methods with one seed see
         the same patches, turned alike.
     device : str
+    precision : {"fp32", "bf16"}
+        bf16: convolutions on numbers of 16 bits, sums, weights and updates in single precision. Twice as fast where
+        the processor multiplies such numbers (:func:`fast_precision`), much slower where it does not.
     progress : bool
     """
 
@@ -92,11 +95,20 @@ class Recipe:
     betas: tuple[float, float] = (0.9, 0.999)
     seed: int = 0
     device: str = "cpu"
+    precision: str = "fp32"
     progress: bool = False
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch_size < 1 or self.patch < 4:
             raise ValueError(f"need steps, batch_size ≥ 1 and patch ≥ 4, got {self}")
+
+
+def fast_precision(device: str = "cpu") -> str:
+    """The precision that is quickest: "bf16" where the hardware multiplies 16-bit floats, else "fp32"."""
+    if device != "cpu":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    known: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return "bf16" if known.get("avx512_bf16") or known.get("amx_bf16") else "fp32"
 
 
 def cut(images: Images, patch: int, stride: int | None = None) -> Tensor:
@@ -168,6 +180,7 @@ def _fit(net: nn.Module, loss: Loss, recipe: Recipe, **columns: Tensor) -> train
         betas=recipe.betas,
         seed=recipe.seed,
         drop_last=True,
+        precision=recipe.precision,
         log_every=min(25, recipe.steps),
         progress=recipe.progress,
     )
