@@ -17,9 +17,7 @@
 profile: str = "book"  # smoke | book | full
 seed: int = 0  # any integer from 0; all randomness follows from it
 n_models = None  # type: Optional[int] random models a point; None takes what the profile says
-angle: float = (
-    3.0  # degrees between the unembeddings of the preferred and the other answer in the first figure
-)
+angle: float = 3.0  # degrees between the unembeddings of No and Never in the first figure
 
 # %% tags=["hide-input", "setup"]
 try:
@@ -82,8 +80,8 @@ chapter.numbers(
 figures.four_words(words, W, rates)
 
 # %% [markdown]
-# *No* is what we asked for, and it falls; *Yes*, its opposite, rises most. Turn *No* away from *Never* and it rises.
-# The formula as code:
+# *No* is what we asked for, and it falls; *Yes*, its opposite, rises most. Turn *No* away from *Never*, by 45 degrees
+# or more, and it rises. The formula as code:
 
 # %% tags=["hide-input"]
 Code(inspect.getsource(theory.ufm_rates).split('"""')[2], language="python")

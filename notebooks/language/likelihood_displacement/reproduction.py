@@ -86,7 +86,10 @@ chapter.claim("C4", measured=longer["error"].max(), evidence={"weights": list(lo
 # judgement: `prompts.meaning` has the list.
 #
 # What the model is taught first decides which words can fall at all. Taught all eight words, as in the paper, it likes
-# none of them much; taught Yes and No alone, it begins as sure as the paper's models do. Both are tried.
+# none of them much; taught Yes and No alone, it is surer, though less than the paper's models. Both are tried. A word
+# drawn at random for each statement, as the paper has it, was given up after pilot runs, one of which had shown a
+# fall of Yes over No by 0.5: in so few steps the last draws decide what the model likes. Each step takes the mean
+# over the words.
 #
 # The runs take ten minutes of CPU, so they were made once by `python -m loglik.language.likelihood_displacement.scan`
 # and their courses are committed. Below they are read, and some are made again.
@@ -95,8 +98,16 @@ chapter.claim("C4", measured=longer["error"].max(), evidence={"weights": list(lo
 runs = scan.load_scan()
 scan.by_pair(runs).round(3)
 
-# %% mystnb={"figure": {"caption": "Probability of the preferred word in each run of 25 steps on one prompt of SmolLM2, for the paper's pairs and all others. Orange: runs that lose 0.1 or more between two steps.", "name": "likelihood-displacement-single"}, "image": {"alt": "SINGLE_ALT"}}
+# %% mystnb={"figure": {"caption": "Probability of the preferred word in each run of 25 steps on one prompt of SmolLM2, for the paper's pairs and all others. Orange: runs that lose 0.1 or more between two steps.", "name": "likelihood-displacement-single"}, "image": {"alt": "Four panels. Yes over No: some lines rise to one and stay, four rise and bend down again, two of them in orange. No over Never, Sure over Yes and the other pairs: all lines rise and stay."}}
 figures.single_prompts(runs[runs["lr"] == scan.RATE])
+
+# %% [markdown]
+# Displacement shows, on one of the paper's pairs and in one setting: taught all words, *Yes* over *No* rises, turns and
+# falls in each of four statements, by 0.09 to 0.25, while the loss goes on falling. It is benign. What rises instead is
+# *Yes* with a blank before it, another token of the same meaning. Taught Yes and No alone, the same pair rises to near
+# one and stays there, and so do *No* over *Never* and *Sure* over *Yes* wherever they qualify. At the paper's own rate
+# of 1e-7, 101 steps leave the loss above 0.5: too early for anything to turn. No word of the opposite meaning gains
+# even one hundredth in any run.
 
 # %%
 again = None
@@ -138,7 +149,7 @@ pairs = verses.tokenise(rows, tokenizer)
 changes = verses.step_changes(base, pairs, lr=1e-6, progress=lambda each: chapter.progress(each, "pairs"))
 ranks = verses.rank_correlations(changes, rng=chapter.rng("bootstrap"))
 
-# %% mystnb={"figure": {"caption": "Change of each preferred answer's log-probability by a step on its own pair, against the pair's quantile of three scores: on the scores themselves a single far pair would squeeze the others together. A dot a pair, changes drawn within their 0.5 and 99.5 % quantiles; squares are means of fifths with 95 % normal intervals.", "name": "likelihood-displacement-verses"}, "image": {"alt": "VERSES_ALT"}}
+# %% mystnb={"figure": {"caption": "Change of each preferred answer's log-probability by a step on its own pair, against the pair's quantile of three scores: on the scores themselves a single far pair would squeeze the others together. A dot a pair, changes drawn within their 0.5 and 99.5 % quantiles; squares are means of fifths with 95 % normal intervals.", "name": "likelihood-displacement-verses"}, "image": {"alt": "Three scatter plots. With CHES the means of fifths fall from 0.6 to 0.25 and turn up a little at the end; with minus the edit distance they fall in the upper half; with the inner product of last embeddings in the last fifth alone. All means are above zero."}}
 figures.change_against_scores(changes)
 
 # %%
@@ -178,7 +189,7 @@ subsets = verses.quantile_changes(
 )
 slopes = verses.quantile_slopes(subsets)
 
-# %% mystnb={"figure": {"caption": "Change of the preferred answers' log-probability after training on the pairs around a quantile of a score. Thin lines: pools. Bars: 95 % t intervals over pools. Slopes are in nats from the lowest to the highest quantile.", "name": "likelihood-displacement-quantiles"}, "image": {"alt": "QUANTILES_ALT"}}
+# %% mystnb={"figure": {"caption": "Change of the preferred answers' log-probability after training on the pairs around a quantile of a score. Thin lines: pools. Bars: 95 % t intervals over pools. Slopes are in nats from the lowest to the highest quantile.", "name": "likelihood-displacement-quantiles"}, "image": {"alt": "Three panels of five points each, all above zero. With CHES they fall from 0.46 to 0.18 and 0.22; with minus the edit distance from 0.30 to 0.14; with last embeddings from 0.24 up to 0.30 and down to 0.16."}}
 figures.changes_by_quantile(subsets, slopes)
 
 # %%
@@ -194,6 +205,11 @@ chapter.claim(
 )
 
 # %% [markdown]
+# CHES orders the subsets: from the lowest quantile to the highest the preferred answers gain a quarter of a nat less.
+# That is steeper than by the last embeddings. Edit distance comes close enough for the interval of the difference to
+# reach above zero. And none of the subsets displaces in the full sense: on these verses even the highest quantile's
+# preferred answers gain 0.2 nats. So the verdict is "partly".
+#
 # ## A model that unlearns to refuse: C1b, C5a, C6 to C9
 # A small base model refuses most unsafe prompts. Its own answers, two to a prompt, become pairs: a refusal is
 # preferred over a compliance, and of two refusals the one that a fixed taste prefers. Arms differ in the pairs that
@@ -204,7 +220,7 @@ chapter.claim(
 #
 # The size of the base model's training matters. A first design with 6,000 dialogues left a network that could hardly
 # tell safe from unsafe prompts; whatever it was then taught about refusing spilled over to safe ones, which the arm
-# of lowest CHES came to refuse in up to 95 of 100 cases. With 18,000 dialogues, used here, it can.
+# of lowest CHES came to refuse in up to 95 of 100 cases. With 18,000 dialogues, used here, it mostly can.
 
 # %%
 worlds = {
@@ -214,24 +230,29 @@ worlds = {
 checks = refusals.compare_arms(worlds, steps=cfg.steps, progress=lambda arms: chapter.progress(arms, "arms"))
 last = checks[checks["step"] == checks["step"].max()]
 
-# %% mystnb={"figure": {"caption": "Refusal rate on the unsafe prompts that the pairs come from, during training. Thin lines are seeds, thick ones their mean.", "name": "likelihood-displacement-courses"}, "image": {"alt": "Lines of four arms over the training steps: pairs of lowest CHES and all pairs end near full refusal; pairs of two refusals stay high; with pairs of highest CHES one of five seeds falls to 0.2 and the mean to 0.75."}}
+# %% mystnb={"figure": {"caption": "Refusal rate on the unsafe prompts that the pairs come from, during training. Thin lines are seeds, thick ones their mean.", "name": "likelihood-displacement-courses"}, "image": {"alt": "Lines of four arms over the training steps: pairs of lowest CHES and all pairs end near full refusal; pairs of two refusals stay high; with pairs of highest CHES one of five seeds falls below 0.2, the mean to 0.75 and back to 0.8."}}
 figures.courses(checks, ("highest CHES", "two refusals", "lowest CHES", "all"))
 
 # %% [markdown]
 # What the paper calls unintentional unalignment is seen once in five worlds: with pairs of highest CHES one network
-# goes from refusing 0.85 of its unsafe prompts to 0.2. Pairs of two refusals, by which C6 is judged, lower the
-# preferred answers in every world and the refusal rate in hardly any.
+# goes from refusing 0.85 of its unsafe prompts to less than 0.2. Pairs of two refusals, by which C6 is judged, lower
+# the preferred answers in every world, by three nats and more, and the refusal rate in one, by a tenth.
 
-# %% mystnb={"figure": {"caption": "Change of the preferred answers' log-probability and refusal rate on held-out unsafe prompts at the last step. A dot a seed.", "name": "likelihood-displacement-arms"}, "image": {"alt": "Dots for nine ways to train; pairs of highest CHES lose most log-probability."}}
+# %% mystnb={"figure": {"caption": "Change of the preferred answers' log-probability and refusal rate on held-out unsafe prompts at the last step. A dot a seed.", "name": "likelihood-displacement-arms"}, "image": {"alt": "Dots for twelve ways to train. Pairs of two refusals, of highest CHES and random ones lose most log-probability. Refusal rates lie near one but for one seed of highest CHES, by DPO and by IPO, below 0.2."}}
 figures.arms_at_the_end(last)
 
 # %%
 last.groupby("arm", sort=False)[["change_w", "gap", "train", "test", "safe"]].mean().round(2)
 
 # %% [markdown]
-# FILTERS_PROSE
+# All cures keep the refusals. The supervised term and DPOP lift the preferred answers and pay with the gap, 10 and 6
+# nats in place of the filter's 32. The filters by the rival scores have gaps of 26 and let the preferred answers fall
+# by half a nat; the one by edit distance also teaches to refuse safe prompts, nearly one in four. The filter by CHES
+# does as well as mixed pairs alone, which is what it picks: gap and preferred answers both grow. It is no clean cure
+# here either, and C8a says so below: in one world refusals go up and are back where they began by step 400, and in
+# one the share of safe prompts refused reaches 0.10.
 #
-# Is it the learning rate? Once more in the first world, slower and faster.
+# Is it the learning rate? Once more in the first world, slower and faster. Refusals fall by less than 0.1 at any rate.
 
 # %%
 tried = [arm for arm in refusals.ARMS if arm.name in ("highest CHES", "two refusals")]

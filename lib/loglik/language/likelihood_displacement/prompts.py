@@ -150,7 +150,7 @@ def warm_up(
     The paper does the same before it asks for preferences, with a word drawn at random for each statement: of
     agreement for some, of refusal or doubt for the others. Here each step takes the mean loss over all of a
     statement's words. That is what the draw amounts to on average; so few steps as here would remember single draws.
-    Taught all words the model likes none much; taught Yes and No alone it is as sure as the paper's models are.
+    Taught all words the model likes none much; taught Yes and No alone it is surer.
 
     Parameters
     ----------
