@@ -117,7 +117,7 @@ everything = study.bandit_study(
 final = dict(list(everything.final.groupby("bandit")))
 everything.final.to_csv(chapter.output("bandits.csv"), index=False)
 
-# %% mystnb={"figure": {"caption": "Exact mean reward of the tuned arms at one budget of labels and gradient steps; bars: 95 % t intervals over seeds. Filled: negative gradient; orange: offline, blue: on-policy. Dotted: the reference.", "name": "on-policy-preferences-arms"}, "image": {"alt": "Two panels of twelve arms. On R1 offline imitation stays near the reference, offline DPO and IPO reach about 0.8, on-policy DPO and IPO nearly 1. On R2 all arms are higher and closer together."}}
+# %% mystnb={"figure": {"caption": "Exact mean reward of the tuned arms at one budget of labels and gradient steps; bars: 95 % t intervals over seeds. Filled: negative gradient; orange: offline, blue: on-policy. Dotted: the reference.", "name": "on-policy-preferences-arms"}, "image": {"alt": "Two panels of twelve arms. On R1 offline imitation stays near the reference, offline DPO and IPO reach about 0.9, on-policy DPO and IPO nearly 1. On R2 all arms are higher and closer together."}}
 figures.arm_rewards(
     everything.final, {name: float(b.exact_reward(b.ref_logits)) for name, b in bandits.items()}
 )
@@ -374,7 +374,7 @@ references.groupby("problem").mean().round(2)
 last = course.groupby(["problem", "method", "seed"], sort=False, as_index=False).last()
 last.groupby(["problem", "method"], sort=False)[["gold", "length", "kl", "empty"]].mean().round(2)
 
-# %% mystnb={"figure": {"caption": "Gold reward on held-out prompts. Dots: seeds (prompts, data, order); diamonds: their mean. Dotted: the reference. Zero, or minus one on Min and Skew, is the best possible.", "name": "on-policy-preferences-lengths"}, "image": {"alt": "On Min Length on-policy DPO lies near minus one and offline DPO near minus two, offline imitation near minus eight to nine; single runs of REINFORCE and PPO are far off. On Mode Length the arms lie closer together."}}
+# %% mystnb={"figure": {"caption": "Gold reward on held-out prompts. Dots: seeds (prompts, data, order); diamonds: their mean. Dotted: the reference. Zero, or minus one on Min and Skew, is the best possible.", "name": "on-policy-preferences-lengths"}, "image": {"alt": "On Min Length on-policy DPO lies near minus one and offline DPO near minus two, offline imitation near minus eight to nine; one run of REINFORCE and two of PPO are far off. On Mode Length the arms lie closer together."}}
 figures.length_outcomes(last[~last.method.str.endswith("model")], references)
 
 # %% [markdown]
