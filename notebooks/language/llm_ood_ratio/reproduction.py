@@ -45,7 +45,7 @@ chapter = Chapter("language/llm_ood_ratio/reproduction", profile=profile, seed=s
 # %% tags=["hide-input"]
 cfg = chapter.settings(
     smoke=dict(
-        n_seeds=1, n_test=20, n_train=32, n_broad=50, parent_tokens=6_000, quiz=(8, 24, 12), quizzes=1, pairs=20,
+        n_seeds=1, n_test=15, n_train=24, n_broad=20, parent_tokens=3_000, quiz=(4, 16, 6), quizzes=1, pairs=10,
         loss_texts=7, pretrained_sizes=None,
     ),
     book=dict(
