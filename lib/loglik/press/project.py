@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -118,8 +119,14 @@ class Project:
 
     def pages(self) -> list[str]:
         """Every page that the table of contents names, in its order."""
-        toc = yaml.safe_load((self.root / "_toc.yml").read_text(encoding="utf-8"))
-        return list(_files(toc))
+        path = self.root / "_toc.yml"
+        return list(_contents(path, path.stat().st_mtime_ns))
+
+
+@functools.lru_cache(maxsize=16)
+def _contents(path: Path, _modified: int) -> tuple[str, ...]:
+    """The pages of a table of contents, read once: every manifest asks for them."""
+    return tuple(_files(yaml.safe_load(path.read_text(encoding="utf-8"))))
 
 
 def _files(node: object) -> list[str]:

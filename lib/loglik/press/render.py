@@ -133,11 +133,16 @@ def _fill_cache(project: Project, tasks: list[Task]) -> None:
     folder = project.build / ".jupyter_cache"
     known = project.build / "site" / "cached.json"
     wanted = {task.notebook.page: _fingerprint(task) for task in tasks}
-    if files.read_json(known) == wanted and folder.is_dir():
+    there = (files.read_json(known) or {}) if folder.is_dir() else {}
+    if there == wanted:
         return
-    shutil.rmtree(folder, ignore_errors=True)
+    if set(there) != set(wanted):
+        there = {}
+        shutil.rmtree(folder, ignore_errors=True)
     cache = get_cache(str(folder))
     for task in tasks:
+        if there.get(task.notebook.page) == wanted[task.notebook.page]:
+            continue
         page = task.source.with_suffix(".py")
         executed = _executed(task)
         notebook = with_outputs(page, executed)
