@@ -124,6 +124,10 @@ async function copy(button) {
 
 document.querySelectorAll(".lk-explore").forEach(explore);
 document.querySelectorAll(".lk-copy").forEach((button) => button.addEventListener("click", () => copy(button)));
+// The theme's arrows beside the parts in the sidebar have no name of their own; a screen reader needs one.
+document.querySelectorAll(".bd-links summary").forEach((arrow) => {
+  arrow.ariaLabel = `Pages of ${arrow.closest("li").querySelector("a").textContent.trim()}`;
+});
 // An address such as #claim-C3 may point into a page whose mathematics has moved it: go there once more.
 window.addEventListener("load", () => {
   const target = location.hash.startsWith("#claim-") && document.getElementById(location.hash.slice(1));
