@@ -265,6 +265,21 @@ def test_the_scoreboard_filters_by_verdict(visit):
     assert sum(each) == whole > 0
 
 
+def test_the_scoreboard_filters_by_stability_over_seeds(visit):
+    tab = visit("book/scoreboard.html")
+    swept = {row.swept for row in catalogue.claims_table(ROOT) if row.swept}
+    for value, wanted in (
+        ("every seed", {s for s in swept if s[0] == s[1]}),
+        ("no seed", {s for s in swept if not s[0]}),
+    ):
+        field(tab, "seeds").select_option(value)
+        said = tab.locator("tbody tr:visible td:nth-child(4)").all_inner_texts()
+        assert said
+        assert {text.split("held in ")[1].split(" seeds")[0] for text in said} == {
+            f"{a} of {b}" for a, b in wanted
+        }
+
+
 # -- equations and code --------------------------------------------------------------------------------------
 
 

@@ -138,6 +138,9 @@ def _paper_row(number: int, entry: Entry, page: str, known: set[str]) -> str:
     )
 
 
+STABILITY = ("every seed", "some seeds", "no seed")
+
+
 # -- the scoreboard ------------------------------------------------------------------------------------------
 
 
@@ -149,8 +152,10 @@ def scoreboard(app: Sphinx, page: str, known: set[str]) -> str:
     papers = {row.address: row.title for row in found}
     parts = {p: name for p, name in manifest.PARTS.items() if any(a.startswith(f"{p}/") for a in papers)}
     verdicts = {v: v for v in markup.ORDER if any(row.verdict == v for row in found)}
+    stable = {held: held for held in STABILITY if any(_stability(row) == held for row in found)}
     filters = (
         markup.options("verdict", "Verdict", verdicts)
+        + markup.options("seeds", "Its criterion held in", stable)
         + markup.options("part", "Part", parts)
         + markup.options("paper", "Paper", papers)
     )
@@ -164,6 +169,14 @@ def scoreboard(app: Sphinx, page: str, known: set[str]) -> str:
     return _table("scoreboard", filters, heads, (_claim_row(row, page, known) for row in found), "claims")
 
 
+def _stability(row: ClaimRow) -> str:
+    """How often the criterion held over swept seeds, in words; nothing where none were swept."""
+    if row.swept is None:
+        return ""
+    held, of = row.swept
+    return STABILITY[0] if held == of else STABILITY[1] if held else STABILITY[2]
+
+
 def _claim_row(row: ClaimRow, page: str, known: set[str]) -> str:
     where = href(page, row.page, row.anchor if row.verdict != UNJUDGED else "")  # a card comes with a verdict
     name = link(f"{escape(row.id)}", where, "lk-id") if row.page in known else escape(row.id)
@@ -172,18 +185,18 @@ def _claim_row(row: ClaimRow, page: str, known: set[str]) -> str:
         f"; interval: {escape(row.interval_from)}" if row.interval_from else ""
     )
     said = f"{row.paper['where']}; {row.paper['source']}"
+    swept = f"<small>held in {row.swept[0]} of {row.swept[1]} seeds</small>" if row.swept else ""
     run = "–"
     if row.profile:
         seeds = ", ".join(map(str, row.seeds))
         run = f"<span><code>{escape(row.profile)}</code> · seed {seeds}</span><small>{escape(row.device or '')}</small>"
         run += '<small class="lk-stale">stale record</small>' if row.stale else ""
-    if row.swept:
-        run += f"<small>held in {row.swept[0]} of {row.swept[1]} seeds</small>"
     return _row(
         {
             "part": row.address.split("/")[0],
             "paper": row.address,
             "verdict": row.verdict,
+            "seeds": _stability(row),
             "text": f"{row.title} {row.id} {row.statement} {row.address}".lower(),
         },
         [
@@ -198,7 +211,7 @@ def _claim_row(row: ClaimRow, page: str, known: set[str]) -> str:
                 f"{escape(row.paper['value'])}<small>{escape(said)}</small>",
             ),
             ("We measured", "", f'<b class="lk-num">{escape(row.ours)}</b><small>{quantity}</small>'),
-            ("Verdict", str(markup.ORDER.index(row.verdict)), markup.badge(row.verdict) + note),
+            ("Verdict", str(markup.ORDER.index(row.verdict)), markup.badge(row.verdict) + swept + note),
             ("Run", row.profile or "", run),
         ],
     )
