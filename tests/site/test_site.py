@@ -252,6 +252,17 @@ def test_each_chapter_page_has_its_header(site, chapter_pages):
             assert f"{other.rpartition('/')[2]}.html" in " ".join(found.links), page
 
 
+def test_a_swept_chapter_s_header_names_the_claims_that_depend_on_the_seed(site):
+    rows = [row for row in catalogue.claims_table(ROOT) if row.swept]
+    assert rows
+    for address in {row.address for row in rows}:
+        mine = {row.id: row.swept for row in rows if row.address == address}
+        unsure = [f"{name} in {held}" for name, (held, of) in mine.items() if 0 < held < of]
+        said = f"{len(mine) - len(unsure)} of {len(mine)} criteria always gave one answer."
+        said += f" The others held: {', '.join(unsure)}." if unsure else ""
+        assert said in (site / "notebooks" / address / "reproduction.html").read_text(encoding="utf-8")
+
+
 def test_downloads_are_the_notebooks_with_their_outputs(site, states):
     for page, state in states.items():
         if state["state"] != "ok":

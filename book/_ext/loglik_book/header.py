@@ -135,7 +135,20 @@ class Header:
             return ""
         board = href(self.page, "book/scoreboard", f"paper={self.entry.address}")
         title = f"<b>{counts['reproduced']}</b> of {whole} claims reproduced"
-        return f'<div class="lk-verdicts"><p>{link(title, board)}</p>{markup.bar(counts)}{markup.legend(counts)}</div>'
+        drawn = markup.bar(counts) + markup.legend(counts)
+        return f'<div class="lk-verdicts"><p>{link(title, board)}</p>{drawn}{self._stability()}</div>'
+
+    def _stability(self) -> str:
+        """Which criteria depend on the seed; nothing where no seeds were swept."""
+        mine = [row for row in shelf.claims(self.app) if row.address == self.entry.address]
+        swept = {row.id: row.swept for row in mine if row.swept}
+        if not swept:
+            return ""
+        seeds = max(of for _, of in swept.values())
+        unsure = [f"{name} in {held}" for name, (held, of) in swept.items() if 0 < held < of]
+        text = f"Run with {seeds} seeds, {len(swept) - len(unsure)} of {len(swept)} criteria always gave one answer."
+        text += f" The others held: {', '.join(unsure)}." if unsure else ""
+        return f'<p class="lk-seeds">{escape(text)}</p>'
 
     def _facts(self) -> str:
         entry, run = self.entry, self.run
