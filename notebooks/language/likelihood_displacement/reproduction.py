@@ -96,7 +96,7 @@ chapter.claim("C4", measured=longer["error"].max(), evidence={"weights": list(lo
 
 # %%
 runs = scan.load_scan()
-scan.by_pair(runs).round(3)
+scan.by_pair(runs).round({"start": 3, "fall": 3, "end": 3, "rise": 3})  # not the rates, of 1e-6 and less
 
 # %% mystnb={"figure": {"caption": "Probability of the preferred word in each run of 25 steps on one prompt of SmolLM2, for the paper's pairs and all others. Orange: runs that lose 0.1 or more between two steps.", "name": "likelihood-displacement-single"}, "image": {"alt": "Four panels. Yes over No: some lines rise to one and stay, four rise and bend down again, two of them in orange. No over Never, Sure over Yes and the other pairs: all lines rise and stay."}}
 figures.single_prompts(runs[runs["lr"] == scan.RATE])
@@ -121,7 +121,7 @@ chapter.claim(
     "C1a",
     measured=worst["fall"],
     evidence={"falls": list(runs["fall"])},
-    note=f"{worst['chosen']} over {worst['rejected']}, {len(runs)} runs",
+    note=f"{worst['chosen']} over {worst['rejected']}, {len(runs)} runs; what is taught first was chosen after pilot runs",
 )
 
 # %%
