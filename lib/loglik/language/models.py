@@ -5,14 +5,19 @@ We write no transformer. A reader's own checkpoint goes through exactly the code
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import importlib.util
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from transformers.initialization import no_init_weights
 
 SMOLLM2 = "smollm2-135m"
 _GGUF = {
@@ -120,10 +125,23 @@ def load_pretrained(
     if name in _GGUF:
         path = _bundled(name)
         name, gguf_file = str(path.parent), path.name
-    model: Any = AutoModelForCausalLM.from_pretrained(name, gguf_file=gguf_file, dtype=dtype)
+    with contextlib.nullcontext() if gguf_file is None else _read_once():
+        model: Any = AutoModelForCausalLM.from_pretrained(name, gguf_file=gguf_file, dtype=dtype)
+        tokenizer = AutoTokenizer.from_pretrained(name, gguf_file=gguf_file)
     if gguf_file is not None:
         model = _plain(model)
-    return model.to(device).eval(), AutoTokenizer.from_pretrained(name, gguf_file=gguf_file)
+    return model.to(device).eval(), tokenizer
+
+
+@contextlib.contextmanager
+def _read_once() -> Iterator[None]:
+    """Parse a GGUF file, and make its table of names, once: `transformers` does so three times and once a module."""
+    import gguf
+
+    with contextlib.ExitStack() as stack:
+        for name in ("GGUFReader", "get_tensor_name_map"):
+            stack.enter_context(mock.patch.object(gguf, name, functools.cache(getattr(gguf, name))))
+        yield
 
 
 def has_bundled(name: str = SMOLLM2) -> bool:
@@ -146,7 +164,9 @@ def _plain(model: Any) -> Any:
     config = model.config
     if hasattr(config, "quantization_config"):
         del config.quantization_config
-    plain = type(model)(config).to(model.dtype)
+    with no_init_weights():
+        plain = type(model)(config).to(model.dtype)
+    plain.tie_weights()
     plain.load_state_dict(model.state_dict())
     plain.generation_config = model.generation_config
     return plain

@@ -108,7 +108,7 @@ def pretrain(reading: Reading, *, width: int, batch: int = 12, lr: float = 6e-3,
 def _full_rows_loss(model: Any, batch: tuple[Tensor]) -> tuple[Tensor, int]:
     """Summed loss of rows without padding: no mask, no positions to count."""
     (ids,) = batch
-    logits = forward(model, ids).logits[:, :-1].flatten(0, 1)
+    logits = forward(model, ids[:, :-1]).logits.flatten(0, 1)
     return F.cross_entropy(logits, ids[:, 1:].flatten(), reduction="sum"), ids[:, 1:].numel()
 
 
