@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from loglik.language.base import load_base
 from loglik.language.likelihood_displacement import (
+    copies,
     examples,
     hub,
     prompts,
@@ -28,7 +29,9 @@ from loglik.language.likelihood_displacement import (
 )
 from loglik.language.likelihood_displacement.pairs import Pair, both, check_pairs, read_pairs
 from loglik.language.models import tiny_llama
-from loglik.language.scoring import token_logprobs
+from loglik.language.scoring import causal_loss, token_logprobs
+from loglik.language.tokens import TokenBatch
+from loglik.train import Columns, TrainConfig, fit
 
 PAIRS = [
     Pair([1, 2, 3], [4, 5], [4, 6, 7]),
@@ -263,23 +266,19 @@ def test_a_step_on_a_pair_starts_from_the_same_model_each_time(model):
     assert (twice["change_w"] > twice["change_l"]).all()
 
 
-def test_each_quantile_is_trained_on_its_own_pairs_from_the_same_model(model, monkeypatch):
+def test_each_quantile_is_trained_on_its_own_pairs_from_the_same_model(model):
+    """And so it is with each pair: what :func:`train_preferences` does to a copy of the model."""
     pool = [Pair([1, 2], [3 + i % 5, 4, 5][: 1 + i % 3], [9, 10 + i]) for i in range(9)]
-    seen = []
-    real = verses.train_preferences
-
-    def watched(net, pairs, **how):
-        seen.append((next(net.parameters()).clone(), pairs))
-        return real(net, pairs, **how)
-
-    monkeypatch.setattr(verses, "train_preferences", watched)
-    how = {"n": 3, "lr": 1e-3, "steps": 2, "batch_size": 3, "scores": ("ches",)}
-    table = verses.quantile_changes(model, [pool], quantiles=(0.0, 1.0), **how)
+    how = {"lr": 1e-3, "steps": 2, "batch_size": 3, "check_every": 2}
     order = np.argsort(scores.ches_scores(model, pool)["ches"].to_numpy(), kind="stable")
-    for (weights, pairs), wanted in zip(seen, (order[:3], order[-3:]), strict=True):
-        assert torch.equal(weights, next(model.parameters()))
-        assert pairs == [pool[i] for i in sorted(wanted)]
-    assert (table["change_w"] > table["change_l"]).all()
+    table = verses.quantile_changes(
+        model, [pool], n=3, quantiles=(0.0, 1.0), scores=("ches",), lr=1e-3, steps=2, batch_size=3
+    )
+    single = verses.step_changes(model, pool[:1], lr=1e-3, steps=2)
+    found = [*table["change_w"], *single["change_w"]]
+    for change, rows in zip(found, (sorted(order[:3]), sorted(order[-3:]), [0]), strict=True):
+        exact = training.train_preferences(copy.deepcopy(model), [pool[i] for i in rows], **how)
+        assert change == pytest.approx(exact.last["change_w"], rel=1e-4)
 
 
 def test_slopes_are_least_squares_in_each_pool():
@@ -301,6 +300,81 @@ def test_verse_pairs_have_every_kind_and_two_answers_that_differ():
     assert all(row["chosen"] != row["rejected"] for row in rows)
     with pytest.raises(ValueError, match="n must be at least 1"):
         examples.verse_pairs(0, rng=np.random.default_rng(0))
+
+
+# -- copies trained at once ---------------------------------------------------------------------------------
+
+
+def test_packed_pairs_have_the_log_probabilities_of_the_network_of_transformers(model):
+    for net in (model, tiny_llama(20, d_model=16, n_heads=4, num_key_value_heads=2, tie_embeddings=True)):
+        packed = copies.pack(PAIRS)
+        index = torch.tensor([[2, 0, 1], [1, 1, 0]])
+        found = copies.pair_logprobs(copies.Copies.of([net] * 2), packed.rows(index))
+        for side, logp in zip(("chosen", "rejected"), found, strict=True):
+            exact = scores.response_logprobs(
+                net, [p.prompt for p in PAIRS], [getattr(p, side) for p in PAIRS]
+            )
+            torch.testing.assert_close(logp, exact[index].to(logp), rtol=1e-5, atol=1e-5)
+
+
+def test_what_follows_a_prompt_does_not_see_the_other_answer(model):
+    changed = [Pair(p.prompt, p.chosen, [11, 12, 13]) for p in PAIRS]
+    rows, stack = torch.arange(3)[None], copies.Copies.of([model])
+    ours, other = (copies.pair_logprobs(stack, copies.pack(p).rows(rows)) for p in (PAIRS, changed))
+    torch.testing.assert_close(ours[0], other[0])
+    assert (ours[1] - other[1]).abs().min() > 1e-3
+
+
+def test_only_a_llama_without_biases_is_copied():
+    with pytest.raises(ValueError, match="copies are of a Llama without biases"):
+        copies.Copies.of([tiny_llama(20, d_model=16, n_layers=1, n_heads=2, attention_bias=True)])
+
+
+@pytest.fixture(scope="module")
+def world():
+    return refusals.make_worlds([4, 7], n_dialogues=1600, epochs=1, n_prompts=60, n_test=10)[1]
+
+
+def test_arms_trained_at_once_end_where_each_ends_alone(world):
+    """All losses, short batches at an epoch's end, checkpoints and refusal rates drawn alike."""
+    how = {"steps": 16, "lr": 3e-5, "beta": 0.1, "fraction": 0.25}
+    names = ("highest CHES", "two refusals", "all + SFT", "all, DPOP", "lowest CHES, IPO")
+    arms = [arm for arm in refusals.ARMS if arm.name in names]
+    table = refusals.compare_arms({7: world}, arms, **how)
+    assert (
+        len({len(refusals.chosen(world, a.choose, 0.25, np.random.default_rng(7))) for a in refusals.ARMS})
+        > 2
+    )
+    for arm in refusals.ARMS:
+        exact = refusals.train_arm(world, arm, seed=7, **how).checkpoints
+        found = table.loc[table["arm"] == arm.name, exact.columns].reset_index(drop=True)
+        pd.testing.assert_frame_equal(found, exact, check_dtype=False, rtol=1e-4, atol=1e-5)
+
+
+def test_worlds_trained_at_once_are_those_of_loglik_train(world):
+    rows = refusals.dialogues(1600, unsafe_refused=0.78, safe_refused=0.03, rng=np.random.default_rng(7))
+    net = tiny_llama(len(refusals.WORDS), d_model=48, n_layers=2, n_heads=4, max_len=16, seed=7)
+
+    def loss(network, batch):
+        return causal_loss(network, TokenBatch(batch["ids"], torch.ones_like(batch["ids"], dtype=torch.bool)))
+
+    fit(net, loss, Columns(ids=rows), TrainConfig(50, 32, lr=3e-3, warmup=20, seed=7, progress=False))
+    for ours, exact in zip(world.base.parameters(), net.parameters(), strict=True):
+        torch.testing.assert_close(ours, exact, rtol=1e-4, atol=1e-4)
+
+
+def test_copies_answer_with_the_draws_of_generate(world):
+    asked = world.prompts["train"]
+    exact = refusals.sample(world.base, asked, n=2, temperature=0.7, seed=3)
+    noise = refusals.answer_noise(asked, n=2, seed=3)
+    twice = torch.tensor(asked).repeat_interleave(2, 0)
+    found = copies.sample(copies.Copies.of([world.base]), twice, noise, temperature=0.7)
+    assert (found == exact).all(1).double().mean() > 0.97  # equal but for ties to rounding
+
+
+def test_a_training_that_diverges_is_named(model):
+    with pytest.raises(FloatingPointError, match="the training diverged"):
+        copies.train_copies(model, PAIRS, [copies.Plan([0, 1])], lr=float("inf"), steps=2, check_every=1)
 
 
 # -- files ---------------------------------------------------------------------------------------------------

@@ -223,10 +223,13 @@ chapter.claim(
 # of lowest CHES came to refuse in up to 95 of 100 cases. With 18,000 dialogues, used here, it mostly can.
 
 # %%
-worlds = {
-    s: refusals.make_world(n_dialogues=cfg.n_dialogues, n_prompts=cfg.n_prompts, seed=1000 * seed + s)
-    for s in chapter.progress(range(cfg.n_seeds), "worlds")
-}
+made = refusals.make_worlds(
+    range(1000 * seed, 1000 * seed + cfg.n_seeds),
+    n_dialogues=cfg.n_dialogues,
+    n_prompts=cfg.n_prompts,
+    progress=lambda steps: chapter.progress(steps, "base models"),
+)
+worlds = dict(enumerate(made))
 checks = refusals.compare_arms(worlds, steps=cfg.steps, progress=lambda arms: chapter.progress(arms, "arms"))
 last = checks[checks["step"] == checks["step"].max()]
 

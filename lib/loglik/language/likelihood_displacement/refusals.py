@@ -19,13 +19,13 @@ import torch
 from torch import Tensor
 
 from loglik.language.generation import generate
+from loglik.language.likelihood_displacement.copies import Copies, Plan, token_losses, train_copies
+from loglik.language.likelihood_displacement.copies import sample as sample_copy
 from loglik.language.likelihood_displacement.pairs import Pair
 from loglik.language.likelihood_displacement.scores import ches_scores, filter_lowest
 from loglik.language.likelihood_displacement.training import Kind, PreferenceLog, train_preferences
 from loglik.language.models import tiny_llama
-from loglik.language.scoring import causal_loss
-from loglik.language.tokens import TokenBatch
-from loglik.train import Columns, TrainConfig, fit
+from loglik.train import OrderedSampler, TrainConfig
 
 REFUSAL = (
     ("I", "We", "Sorry", "Unfortunately", "No"),
@@ -101,7 +101,13 @@ def _answer(slots: Sequence[Sequence[str]], rng: np.random.Generator) -> list[in
     return [ID[slot[int(rng.integers(len(slot)))]] for slot in slots]
 
 
-def make_world(
+def make_world(*, seed: int = 0, **how: Any) -> World:
+    """One of :func:`make_worlds`, with its keywords."""
+    return make_worlds([seed], **how)[0]
+
+
+def make_worlds(
+    seeds: Sequence[int],
     *,
     n_dialogues: int = 18000,
     epochs: int = 2,
@@ -109,12 +115,14 @@ def make_world(
     n_test: int = 100,
     unsafe_refused: float = 0.78,
     safe_refused: float = 0.03,
-    seed: int = 0,
-) -> World:
-    """Train a base model, let it answer unsafe prompts, and rank its answers.
+    progress: Any = iter,
+) -> list[World]:
+    """Train a base model for each seed, let it answer unsafe prompts, and rank its answers.
 
     Parameters
     ----------
+    seeds : sequence of int
+        Of one world each; they are trained at once, and no world depends on the others.
     n_dialogues, epochs : int
         Of supervised training. With a third of them the base model tells safe from unsafe prompts poorly, and what
         it learns about the one spills over to the other.
@@ -122,7 +130,8 @@ def make_world(
         Unsafe prompts for pairs, and held out; at most 400 together.
     unsafe_refused, safe_refused : float
         How often training refuses.
-    seed : int
+    progress : callable
+        Wraps the steps of training.
 
     Raises
     ------
@@ -131,9 +140,36 @@ def make_world(
     """
     if n_prompts + n_test > UNSAFE * len(OBJECTS):
         raise ValueError(f"there are {UNSAFE * len(OBJECTS)} unsafe prompts, asked for {n_prompts + n_test}")
-    rng = np.random.default_rng(seed)
-    rows = dialogues(n_dialogues, unsafe_refused=unsafe_refused, safe_refused=safe_refused, rng=rng)
-    base = _train_base(rows, epochs, seed)
+    rngs = [np.random.default_rng(seed) for seed in seeds]
+    chances = {"unsafe_refused": unsafe_refused, "safe_refused": safe_refused}
+    rows = torch.stack([dialogues(n_dialogues, rng=rng, **chances) for rng in rngs])
+    bases = _train_bases(rows, epochs, seeds, progress)
+    return [
+        _world(base, n_prompts, n_test, rng, seed) for base, rng, seed in zip(bases, rngs, seeds, strict=True)
+    ]
+
+
+def _train_bases(rows: Tensor, epochs: int, seeds: Sequence[int], progress: Any) -> list[Any]:
+    """By AdamW on dialogues (worlds, n, 9): the steps of :func:`loglik.train.fit`, which trains one network."""
+    n = rows.shape[1]
+    steps = epochs * (n // 32)
+    cfg = TrainConfig(steps, 32, lr=3e-3, warmup=min(20, steps // 2))
+    shape: Any = {"d_model": 48, "n_layers": 2, "n_heads": 4, "max_len": 16}
+    models = [tiny_llama(len(WORDS), seed=seed, **shape) for seed in seeds]
+    copies = Copies.of(models)
+    samplers = [OrderedSampler(seed, n, cfg.batch_size) for seed in seeds]
+    optimizer = torch.optim.AdamW(copies.weights.values(), betas=cfg.betas, weight_decay=0.0, fused=True)
+    for step in progress(range(steps)):
+        optimizer.param_groups[0]["lr"] = cfg.learning_rate(step)
+        picked = torch.from_numpy(np.stack([sampler.batch(step) for sampler in samplers]))
+        optimizer.zero_grad()
+        token_losses(copies, rows.gather(1, picked[..., None].expand(-1, -1, rows.shape[2]))).sum().backward()
+        optimizer.step()
+    copies.write(models)
+    return [model.eval() for model in models]
+
+
+def _world(base: Any, n_prompts: int, n_test: int, rng: np.random.Generator, seed: int) -> World:
     unsafe = [prompt(v, t) for v, t in itertools.product(range(UNSAFE), range(len(OBJECTS)))]
     order = rng.permutation(len(unsafe))
     prompts = {
@@ -143,18 +179,6 @@ def make_world(
     }
     pairs, both_refuse = _rank(base, prompts["train"], seed)
     return World(base, pairs, both_refuse, prompts, ches_scores(base, pairs))
-
-
-def _train_base(rows: Tensor, epochs: int, seed: int) -> Any:
-    model = tiny_llama(len(WORDS), d_model=48, n_layers=2, n_heads=4, max_len=16, seed=seed)
-    steps = epochs * (len(rows) // 32)
-
-    def loss(net: Any, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        return causal_loss(net, TokenBatch(batch["ids"], torch.ones_like(batch["ids"], dtype=torch.bool)))
-
-    cfg = TrainConfig(steps, 32, lr=3e-3, warmup=min(20, steps // 2), seed=seed, progress=False)
-    fit(model, loss, Columns(ids=rows), cfg)
-    return model.eval()
 
 
 def _rank(base: Any, prompts: list[list[int]], seed: int) -> tuple[list[Pair], Any]:
@@ -194,6 +218,13 @@ def sample(model: Any, prompts: list[list[int]], *, n: int, temperature: float, 
         temperature=temperature,
     )
     return found.ids
+
+
+def answer_noise(prompts: Sequence[Any], *, n: int, seed: int) -> Tensor:
+    """What :func:`sample` draws with a seed, as noise for :func:`~.copies.sample`: (5, len(prompts)·n, V)."""
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.Generator().manual_seed(int(torch.randint(2**62, (), generator=generator)))
+    return torch.empty(LENGTH, len(prompts) * n, len(WORDS)).exponential_(generator=drawn)
 
 
 def refusal_rate(model: Any, prompts: list[list[int]], *, n: int = 3, seed: int = 0) -> float:
@@ -298,13 +329,42 @@ def compare_arms(
     fraction: float = 0.25,
     progress: Any = iter,
 ) -> pd.DataFrame:
-    """Every arm in every world: all checkpoints.
+    """Every arm in every world: all checkpoints, those of :func:`train_arm`, but a world's arms trained at once.
 
     Columns seed, arm, those of a :class:`~loglik.language.likelihood_displacement.PreferenceLog`, and refusal
     rates as train, test and safe.
     """
-    tables = []
-    for seed, arm in progress(list(itertools.product(worlds, arms))):
-        log = train_arm(worlds[seed], arm, steps=steps, lr=lr, beta=beta, fraction=fraction, seed=seed)
-        tables.append(log.checkpoints.assign(seed=seed, arm=arm.name))
-    return pd.concat(tables, ignore_index=True)
+    found = []
+    for seed, world in progress(list(worlds.items())):
+        plans = [
+            Plan(
+                chosen(world, arm.choose, fraction, np.random.default_rng(seed)),
+                arm.kind,
+                arm.sft_coeff,
+                seed,
+            )
+            for arm in arms
+        ]
+        how: Any = {"steps": steps, "check_every": max(1, steps // 8), "lr": lr, "beta": beta}
+        tables = train_copies(world.base, world.pairs, plans, watch=_Watch(world, steps, seed), **how)
+        found += [table.assign(seed=seed, arm=arm.name) for table, arm in zip(tables, arms, strict=True)]
+    return pd.concat(found, ignore_index=True)
+
+
+class _Watch:
+    """Refusal rates of a copy: at each step that on the pairs' own prompts, at the last also on the others.
+
+    All copies are judged with the same draws, made once.
+    """
+
+    def __init__(self, world: World, last: int, seed: int) -> None:
+        self.last = last
+        self.sets = {
+            name: (torch.tensor(prompts).repeat_interleave(n, 0), answer_noise(prompts, n=n, seed=seed))
+            for (name, prompts), n in zip(world.prompts.items(), (1, 3, 3), strict=True)
+        }
+
+    def __call__(self, one: Copies, step: int) -> dict[str, float]:
+        names = self.sets if step == self.last else ["train"]
+        answers = {name: sample_copy(one, *self.sets[name], temperature=0.7) for name in names}
+        return {name: float(is_refusal(ids).double().mean()) for name, ids in answers.items()}

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from loglik.language.likelihood_displacement.pairs import Answers, Pair, both, check_pairs
-from loglik.language.preference import dpo_loss, ipo_loss, sft_term, simpo_loss, slic_loss
+from loglik.language.preference import Reduction, dpo_loss, ipo_loss, sft_term, simpo_loss, slic_loss
 from loglik.language.scoring import token_logprobs
 from loglik.train import Columns, Run, TrainConfig, fit
 
@@ -43,12 +43,19 @@ class PreferenceLog:
 
 
 def dpop_loss(
-    logp_w: Tensor, logp_l: Tensor, ref_w: Tensor, ref_l: Tensor, *, beta: float = 0.1, penalty: float = 50.0
+    logp_w: Tensor,
+    logp_l: Tensor,
+    ref_w: Tensor,
+    ref_l: Tensor,
+    *,
+    beta: float = 0.1,
+    penalty: float = 50.0,
+    reduction: Reduction = "mean",
 ) -> Tensor:
     r"""DPO-positive (Pal et al. 2024, arXiv 2402.13228): DPO whose margin pays for any fall of the preferred answer.
 
     :math:`-\log\sigma(\beta(h_w-h_l-\lambda\max(0,-h_w)))` with :math:`h=\log\pi-\log\pi_{ref}` and `penalty`
-    :math:`\lambda`, mean over the batch. With :math:`\lambda=0` it is DPO.
+    :math:`\lambda`, by default the mean over the batch. With :math:`\lambda=0` it is DPO.
 
     Raises
     ------
@@ -58,7 +65,7 @@ def dpop_loss(
     if penalty < 0:
         raise ValueError(f"penalty must be at least 0, got {penalty}")
     paid = penalty * (ref_w.detach() - logp_w).clamp(min=0)
-    return dpo_loss(logp_w - paid, logp_l, ref_w, ref_l, beta=beta)
+    return dpo_loss(logp_w - paid, logp_l, ref_w, ref_l, beta=beta, reduction=reduction)
 
 
 def preference_loss(
@@ -72,8 +79,9 @@ def preference_loss(
     sft_coeff: float = 0.0,
     penalty: float = 50.0,
     lengths: tuple[Tensor, Tensor] | None = None,
+    reduction: Reduction = "mean",
 ) -> Tensor:
-    """Mean loss of a batch of pairs, from answers' log-probabilities of shape (B,) in nats.
+    """Loss of a batch of pairs, from answers' log-probabilities of shape (B,) in nats.
 
     Parameters
     ----------
@@ -88,6 +96,7 @@ def preference_loss(
         Of DPOP, see :func:`dpop_loss`.
     lengths : pair of Tensors (B,), optional
         Tokens of both answers; SimPO needs them.
+    reduction : {"mean", "sum", "none"}
 
     Raises
     ------
@@ -99,19 +108,20 @@ def preference_loss(
         raise ValueError(f"unknown loss {kind!r}; allowed: {', '.join(KINDS)}")
     if kind in needs and needs[kind] is None:
         raise ValueError(f"{kind} needs {'lengths' if kind == 'simpo' else 'ref_w and ref_l'}")
-    extra = sft_coeff * sft_term(logp_w) if sft_coeff else logp_w.new_zeros(())
+    extra = sft_coeff * sft_term(logp_w, reduction=reduction) if sft_coeff else 0.0
     if kind == "sft":
-        return sft_term(logp_w) + extra
+        return sft_term(logp_w, reduction=reduction) + extra
     if kind == "slic":
-        return slic_loss(logp_w, logp_l) + extra
+        return slic_loss(logp_w, logp_l, reduction=reduction) + extra
     if kind == "simpo" and lengths is not None:
-        return simpo_loss(logp_w, logp_l, *lengths) + extra
+        return simpo_loss(logp_w, logp_l, *lengths, reduction=reduction) + extra
     assert ref_w is not None
     assert ref_l is not None
     if kind == "dpop":
-        return dpop_loss(logp_w, logp_l, ref_w, ref_l, beta=beta, penalty=penalty) + extra
+        how: Any = {"beta": beta, "penalty": penalty, "reduction": reduction}
+        return dpop_loss(logp_w, logp_l, ref_w, ref_l, **how) + extra
     loss = dpo_loss if kind == "dpo" else ipo_loss
-    return loss(logp_w, logp_l, ref_w, ref_l, beta=beta) + extra
+    return loss(logp_w, logp_l, ref_w, ref_l, beta=beta, reduction=reduction) + extra
 
 
 def train_preferences(
@@ -165,7 +175,7 @@ def train_preferences(
         ref_w=start[:n],
         ref_l=start[n:],
     )
-    rows = [_checkpoint(model, batch, start, 0, watch)]
+    rows = [{"step": 0, "change_w": 0.0, "change_l": 0.0, "gap": 0.0, **(watch(model) if watch else {})}]
 
     def loss(net: Any, b: dict[str, Tensor]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         width = int(torch.cat([b["mask_w"], b["mask_l"]]).sum(1).max())

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from scipy.stats import rankdata
 
+from loglik.language.likelihood_displacement.copies import Plan, train_copies
 from loglik.language.likelihood_displacement.pairs import Pair
 from loglik.language.likelihood_displacement.scores import (
     SCORES,
     ches_scores,
-    response_logprobs,
     select_by_quantile,
 )
-from loglik.language.likelihood_displacement.training import preference_loss, train_preferences
 from loglik.stats.intervals import Estimate, Floats
 
 
@@ -42,28 +39,13 @@ def step_changes(
     """Scores of each pair, and what DPO steps on it alone (RMSprop, from the same model each time) change.
 
     Columns of :func:`~loglik.language.likelihood_displacement.scores.ches_scores`, and change_w and change_l: of both
-    answers' log-probabilities, in nats. A loop of its own, since each pair has its own copy of the model and no data
-    to order.
+    answers' log-probabilities, in nats. `model` is a Llama without biases, see
+    :class:`~loglik.language.likelihood_displacement.copies.Copies`.
     """
     table = ches_scores(model, pairs)
-    changes = [_change(model, pair, lr, steps, beta) for pair in progress(pairs)]
-    return table.assign(change_w=[w for w, _ in changes], change_l=[other for _, other in changes])
-
-
-def _change(model: Any, pair: Pair, lr: float, steps: int, beta: float) -> tuple[float, float]:
-    net = copy.deepcopy(model)
-    optimizer = torch.optim.RMSprop(net.parameters(), lr=lr)
-    prompts, both = [pair.prompt] * 2, [pair.chosen, pair.rejected]
-    with torch.no_grad():
-        start = response_logprobs(net, prompts, both)
-    for _ in range(steps):
-        w, other = response_logprobs(net, prompts, both).split(1)
-        optimizer.zero_grad()
-        preference_loss(w, other, start[:1], start[1:], beta=beta).backward()
-        optimizer.step()
-    with torch.no_grad():
-        w, other = (response_logprobs(net, prompts, both) - start).tolist()
-    return w, other
+    how: Any = {"lr": lr, "steps": steps, "beta": beta, "check_every": steps}
+    last = [train_copies(model, [pair], [Plan([0])], **how)[0].iloc[-1] for pair in progress(pairs)]
+    return table.assign(**{name: [row[name] for row in last] for name in ("change_w", "change_l")})
 
 
 def rank_correlations(
@@ -112,7 +94,8 @@ def quantile_changes(
 
     Parameters
     ----------
-    model : causal model of `transformers`
+    model : LlamaForCausalLM
+        Without biases, see :class:`~loglik.language.likelihood_displacement.copies.Copies`.
     pools : sequence of sequences of Pair
         Each is scored and cut into quantiles by itself, so that differences between pools are between draws of data.
     scores, quantiles, n
@@ -130,17 +113,9 @@ def quantile_changes(
     rows = []
     for i, score, quantile in progress(list(itertools.product(range(len(pools)), scores, quantiles))):
         picked = [pools[i][j] for j in select_by_quantile(tables[i][score].to_numpy(), quantile, n)]
-        log = train_preferences(
-            copy.deepcopy(model),
-            picked,
-            lr=lr,
-            steps=steps,
-            batch_size=batch_size,
-            beta=beta,
-            check_every=steps,
-            seed=i,
-        )
-        rows.append((i, score, quantile, log.last["change_w"], log.last["change_l"]))
+        how: Any = {"lr": lr, "steps": steps, "batch_size": batch_size, "beta": beta, "check_every": steps}
+        last = train_copies(model, picked, [Plan(range(n), seed=i)], **how)[0].iloc[-1]
+        rows.append((i, score, quantile, last["change_w"], last["change_l"]))
     return pd.DataFrame(rows, columns=["pool", "score", "quantile", "change_w", "change_l"])
 
 
