@@ -341,11 +341,9 @@ def test_arms_trained_at_once_end_where_each_ends_alone(world):
     names = ("highest CHES", "two refusals", "all + SFT", "all, DPOP", "lowest CHES, IPO")
     arms = [arm for arm in refusals.ARMS if arm.name in names]
     table = refusals.compare_arms({7: world}, arms, **how)
-    assert (
-        len({len(refusals.chosen(world, a.choose, 0.25, np.random.default_rng(7))) for a in refusals.ARMS})
-        > 2
-    )
-    for arm in refusals.ARMS:
+    sizes = {len(refusals.chosen(world, arm.choose, 0.25, np.random.default_rng(7))) for arm in arms}
+    assert len(sizes) > 2, "so that batches are short at different steps"
+    for arm in arms:
         exact = refusals.train_arm(world, arm, seed=7, **how).checkpoints
         found = table.loc[table["arm"] == arm.name, exact.columns].reset_index(drop=True)
         pd.testing.assert_frame_equal(found, exact, check_dtype=False, rtol=1e-4, atol=1e-5)
