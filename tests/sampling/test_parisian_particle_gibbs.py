@@ -416,6 +416,35 @@ def test_posterior_paths_have_the_smoothers_moments(line):
     np.testing.assert_allclose(lag_one, s.lag_one_covs[:, 0, 0], atol=5 * (sd**2).max() * 1.5 / 200)
 
 
+@pytest.mark.parametrize("n", [2, 32, 33, 160, 400])
+def test_draws_by_groups_are_those_of_the_plain_cumulative_sums(n):
+    """And no rounding, not even a uniform of 1, draws an index of weight zero."""
+    rng = np.random.default_rng(n)
+    weights, uniforms = rng.gamma(0.3, size=(20, n)), rng.random((20, 30)).astype("f")
+    weights[:, rng.random(n) < 0.3], weights[:, 1] = 0.0, 0.5
+    weights, uniforms[:, -1] = weights.astype("f"), 1.0
+    drawn = np.asarray(kernel.inverse_cdf(jnp.asarray(weights), jnp.asarray(uniforms)))
+    sums = np.cumsum(weights.astype(float), axis=1)
+    plain = (sums[:, None] <= uniforms[..., None] * sums[:, None, -1:]).sum(-1)
+    np.testing.assert_array_equal(drawn[:, :-1], plain[:, :-1])
+    assert np.take_along_axis(weights, drawn, 1).min() > 0
+
+
+@pytest.mark.parametrize(
+    "model",
+    [StochasticVolatility(-1.0, 0.9, 0.2), ChaoticRNN(np.eye(3), np.ones((2, 3))),
+     LinearGaussianModel.scalar(0.5, 1, 1).prepare()],
+    ids=lambda m: type(m).__name__,
+)  # fmt: skip
+def test_noise_drawn_ahead_moves_the_states_as_before(model):
+    """The numbers of all times at once are those that each time would draw from its own key."""
+    t, keys = jnp.asarray(0), jax.random.split(jax.random.key(0), 3)
+    x = model.sample_init(jax.random.key(1), 8)
+    ahead = jnp.stack([model.advance(t, x, noise) for noise in kernel.noises(model, keys, 8)])
+    inside = jnp.stack([model.sample_transition(key, t, x) for key in keys])
+    np.testing.assert_allclose(ahead, inside, rtol=1e-5)
+
+
 # -- smoothing ---------------------------------------------------------------------------------------------
 
 
@@ -454,7 +483,8 @@ def test_a_chain_does_not_depend_on_its_neighbours(line, monkeypatch):
         many.estimates[:2],
         rtol=1e-5,
     )
-    monkeypatch.setattr(smoothing, "CHUNK", 100)  # two groups of two chains
+    monkeypatch.setattr(smoothing, "CHUNK", 72)  # two groups of two chains
+    monkeypatch.setattr(smoothing, "LEAST", 1)
     np.testing.assert_allclose(
         ppg(model, y, study.cross, 6, 2, key=jax.random.key(0), n_chains=4).estimates,
         many.estimates,

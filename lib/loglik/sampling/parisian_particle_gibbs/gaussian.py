@@ -60,8 +60,14 @@ class _Prepared(NamedTuple):
     def log_init(self, x: Array) -> Array:
         return self.start.log_prob(x, self.m0)
 
+    def sample_noise(self, key: jax.Array, n: int) -> Array:
+        return jax.random.normal(key, (n, self.A.shape[-1]), self.A.dtype)
+
+    def advance(self, t: Array, x: Array, noise: Array) -> Array:
+        return x @ self.A.T + noise @ self.state.factor.T
+
     def sample_transition(self, key: jax.Array, t: Array, x: Array) -> Array:
-        return self.state.sample(key, x @ self.A.T)
+        return self.advance(t, x, jax.random.normal(key, x.shape, x.dtype))
 
     def log_transition(self, t: Array, x: Array, x_next: Array) -> Array:
         gap = x_next @ self.state.white.T - x @ (self.state.white @ self.A).T

@@ -60,10 +60,31 @@ def cumulative(weights: Array) -> Array:
 
 
 def inverse_cdf(weights: Array, uniforms: Array) -> Array:
-    """Indices drawn with probability proportional to `weights` (..., N), one for each of `uniforms` (..., M)."""
-    sums = cumulative(weights)
-    passed = sums[..., None, :] <= uniforms[..., :, None] * sums[..., -1:, None]
-    return jnp.minimum(passed.sum(-1), weights.shape[-1] - 1)  # rounding may pass the last sum
+    """Indices drawn with probability proportional to `weights` (..., N), one for each of `uniforms` (..., M).
+
+    Many weights are cut into groups: first a group is found, then the index within it, so that no pass over
+    all weights is needed but their sum.
+    """
+    n = weights.shape[-1]
+    size = 16 if n <= 256 else 32
+    if n <= 2 * size:
+        sums = cumulative(weights)
+        return reached(sums[..., None, :], uniforms * sums[..., -1:])
+    groups = -(-n // size)
+    padded = jnp.pad(weights, [(0, 0)] * (weights.ndim - 1) + [(0, groups * size - n)])
+    padded = padded.reshape(*weights.shape[:-1], groups, size)
+    sums = cumulative(padded.sum(-1))
+    target = uniforms * sums[..., -1:]
+    group = reached(sums[..., None, :], target)
+    before = jnp.take_along_axis(jnp.pad(sums, [(0, 0)] * (sums.ndim - 1) + [(1, 0)]), group, -1)
+    inside = cumulative(jnp.take_along_axis(padded, group[..., None], -2))
+    return group * size + reached(inside, target - before)
+
+
+def reached(sums: Array, target: Array) -> Array:
+    """How many of the cumulative `sums` (..., N) are at most `target` (...), which rounding may put at the end."""
+    last = sums[..., -1] * (1 - jnp.finfo(sums.dtype).eps)  # below it lies an index of positive weight
+    return (sums <= jnp.minimum(target, last)[..., None]).sum(-1)
 
 
 def largest(values: Array) -> Array:
@@ -86,9 +107,19 @@ def pin(particles: Array, reference: Array, pinned: Array) -> Array:
     return particles.at[0].set(jnp.where(pinned, reference, particles[0]))
 
 
-def move(model: Any, key: jax.Array, t: Array, x: Array, ancestors: Array) -> Array:
-    """Multinomial resampling and the model's transition."""
-    return model.sample_transition(key, t, x[ancestors])
+def noises(model: Any, keys: jax.Array, n: int) -> Array:
+    """Noise of the moves at all times, drawn in one call; the keys themselves for a model that draws it inside.
+
+    Drawn inside the loop over time, the random numbers of a small cloud took most of a sweep.
+    """
+    return jax.vmap(lambda key: model.sample_noise(key, n))(keys) if hasattr(model, "sample_noise") else keys
+
+
+def move(model: Any, noise: Array, t: Array, x: Array, ancestors: Array) -> Array:
+    """Multinomial resampling and the model's transition, from its noise or from a key."""
+    if hasattr(model, "sample_noise"):
+        return model.advance(t, x[ancestors], noise)
+    return model.sample_transition(noise, t, x[ancestors])
 
 
 def backward_log_weights(model: Any, t: Array, x: Array, x_next: Array, log_w: Array) -> Array:
@@ -214,11 +245,10 @@ def sweep(
 
     def step(state: tuple[Array, ...], inputs: Any) -> tuple[Any, Any]:
         x, statistics, log_w, _ = state
-        t, k_x, k_u, y_t, y_next, ref = inputs
-        drawn = jax.random.uniform(k_u, (n * (1 + n_backward) + 1,), x.dtype)
+        t, noise, k_u, drawn, y_t, y_next, ref = inputs
         u, spare = drawn[:-1].reshape(n, -1), drawn[-1:]
         ancestors = inverse_cdf(unlog(log_w), u[:, 0])
-        x_next = pin(move(model, k_x, t, x, ancestors), ref, pinned)
+        x_next = pin(move(model, noise, t, x, ancestors), ref, pinned)
         if method == "rejection":
             draws = draw_rejection(model, t, x, x_next, log_w, u[:, 1:], jax.random.fold_in(k_u, 1))
         elif method == "genealogy":
@@ -230,9 +260,12 @@ def sweep(
         return (x_next, statistics, log_next, spare), (x_next, log_next, draws.first, ancestors)
 
     times = jnp.arange(steps)
+    draw = jax.vmap(lambda key: jax.random.uniform(key, (n * (1 + n_backward) + 1,), x0.dtype))
+    uniforms = draw(keys[steps:-1])
+    noise = noises(model, keys[:steps], n)
     start = (x0, jnp.zeros((n, size), x0.dtype), log_w0, jnp.zeros(1, x0.dtype))
     (_, statistics, log_w, spare), (later, log_later, parents, ancestors) = lax.scan(
-        step, start, (times, keys[:steps], keys[steps:-1], y[:-1], y[1:], reference[1:])
+        step, start, (times, noise, keys[steps:-1], uniforms, y[:-1], y[1:], reference[1:])
     )
     final = unlog(log_w)
     last = inverse_cdf(final, spare)[0]

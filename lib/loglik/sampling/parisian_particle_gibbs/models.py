@@ -71,8 +71,16 @@ class StochasticVolatility:
 
     def sample_transition(self, key: jax.Array, t: Array, x: Array) -> Array:
         """Draw the next log variance."""
+        return self.advance(t, x, jax.random.normal(key, x.shape, x.dtype))
+
+    def sample_noise(self, key: jax.Array, n: int) -> Array:
+        """Draw the noise of `n` moves, shape (n, 1)."""
+        return jax.random.normal(key, (n, 1))
+
+    def advance(self, t: Array, x: Array, noise: Array) -> Array:
+        """The next log variance, given its noise."""
         mean = as_float(self.mu) + as_float(self.phi) * (x - as_float(self.mu))
-        return mean + as_float(self.sigma) * jax.random.normal(key, x.shape, x.dtype)
+        return mean + as_float(self.sigma) * noise
 
     def log_transition(self, t: Array, x: Array, x_next: Array) -> Array:
         """Log density of the move."""
@@ -162,7 +170,15 @@ class ChaoticRNN:
 
     def sample_transition(self, key: jax.Array, t: Array, x: Array) -> Array:
         """Draw the next activations."""
-        return self._mean(x) + as_float(self.state_sd) * jax.random.normal(key, x.shape, x.dtype)
+        return self.advance(t, x, jax.random.normal(key, x.shape, x.dtype))
+
+    def sample_noise(self, key: jax.Array, n: int) -> Array:
+        """Draw the noise of `n` moves, shape (n, d)."""
+        return jax.random.normal(key, (n, self.dim))
+
+    def advance(self, t: Array, x: Array, noise: Array) -> Array:
+        """The next activations, given their noise."""
+        return self._mean(x) + as_float(self.state_sd) * noise
 
     def log_transition(self, t: Array, x: Array, x_next: Array) -> Array:
         """Log density of the move."""

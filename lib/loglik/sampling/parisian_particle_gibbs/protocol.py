@@ -41,6 +41,8 @@ class StateSpaceModel(Protocol):
 
     Optional: ``log_transition_bound(t)``, an upper bound of `log_transition` over all pairs (for rejection
     sampling); ``log_init(x)``, the log density of the first state (for learning its parameters);
+    ``sample_noise(key, n)`` and ``advance(t, x, noise)``, which part `sample_transition` into its random numbers,
+    drawn for all times at once, and the move given them (much faster with few particles);
     ``prepare()``, called once a sweep, returns the object whose functions the loop over time calls;
     ``score_statistics`` and ``complete_log_likelihood`` for exponential families (see
     :class:`LinearGaussianModel`).
@@ -70,7 +72,9 @@ class StateSpaceModel(Protocol):
 
 def as_float(value: ArrayLike) -> Array:
     """A JAX array of the default floating type (single precision unless ``jax.enable_x64``)."""
-    return jnp.asarray(value, dtype=jnp.result_type(float))
+    kind = jnp.result_type(float)
+    # NumPy converts its own arrays: JAX would compile a conversion for each shape
+    return jnp.asarray(value.astype(kind) if isinstance(value, np.ndarray) else value, dtype=kind)
 
 
 def float_fields(model: Any) -> Any:

@@ -25,7 +25,8 @@ from loglik.sampling.parisian_particle_gibbs.protocol import (
 
 Floats = NDArray[np.float64]
 Progress = Callable[[Iterable[Any]], Iterable[Any]]
-CHUNK = 800_000  # pairs of particles in flight: chains are run in groups that fit a core's cache
+CHUNK = 50_000  # pairs of particles in flight: chains are run in groups that fit a core's cache
+LEAST = 16  # chains of a group, so that calls are few
 EXACT_UP_TO = 128  # where "auto" turns to rejection: below it one vectorised draw over all parents is faster
 
 
@@ -236,19 +237,21 @@ class _Run:
 
     def chunks(self, key: jax.Array, chains: int) -> list[jax.Array]:
         """Keys of the chains in groups of one size, the last filled up."""
-        fits = max(1, CHUNK // self.n**2)
+        fits = max(LEAST, CHUNK // self.n**2)
         groups = math.ceil(chains / fits)
         size = math.ceil(chains / groups)
-        keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(groups * size))
-        return [keys[i * size : (i + 1) * size] for i in range(groups)]
+        numbers = np.arange(groups * size, dtype=np.uint32).reshape(groups, size)
+        return [chain_keys(key, group) for group in numbers]
 
-    def sweep(self, keys: jax.Array, reference: Array | None, number: int = 0) -> tuple[kernel.Sweep, Array]:
+    def sweep(
+        self, keys: jax.Array, reference: ArrayLike | None, number: int = 0
+    ) -> tuple[kernel.Sweep, Array]:
         """One sweep of every chain; plain PaRIS without a reference."""
         pinned = reference is not None
         if reference is None:
-            reference = jnp.zeros((len(keys), self.y.shape[0], self.model.dim), self.y.dtype)
+            reference = np.zeros((len(keys), self.y.shape[0], self.model.dim), self.y.dtype)
         out = self.run(
-            keys, number, self.model, self.y, reference, jnp.asarray(pinned), self.params, **self.static
+            keys, number, self.model, self.y, reference, np.asarray(pinned), self.params, **self.static
         )
         check_weights(np.asarray(out.log_means))
         return out, out.path
@@ -309,6 +312,7 @@ def _chains(
     return jax.vmap(one)(keys, reference)
 
 
+chain_keys = compile_once(jax.vmap(jax.random.fold_in, in_axes=(None, 0)))(0)
 run_chains = compile_once(_chains, "h", "n_particles", "n_backward", "method", "keep_cloud")
 
 
