@@ -65,7 +65,7 @@ site: $(STAMP) ## The site with warnings as errors
 
 browser: $(STAMP) ## The rendered site, also in a real browser
 	@echo "== the site in a browser"
-	@$(BIN)/pytest tests/site
+	@$(BIN)/pytest -n auto --dist loadgroup tests/site
 
 bench: $(STAMP) ## Each hot path beside its peer
 	@for script in $$(git ls-files 'bench/*/*.py'); do echo "== $$script"; $(BIN)/python $$script || exit 1; done

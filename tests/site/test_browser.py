@@ -9,29 +9,43 @@ from loglik.press import catalogue
 from tests.site.conftest import ROOT
 
 PHONE, DESK = {"width": 390, "height": 844}, {"width": 1400, "height": 900}
+#: Loaded is not yet laid out: mathematics is typeset and fonts arrive afterwards.
+SETTLED = "Promise.all([window.MathJax?.startup?.promise, document.fonts.ready]).then(() => true)"
 
 
 @pytest.fixture
 def visit(chromium, address):
     """Open a page; it fails the test on a console error, a script error or a request to another host."""
-    opened, trouble = [], []
+    contexts, trouble = [], []
 
-    def go(page, viewport=DESK, scheme="light"):
-        context = chromium.new_context(viewport=viewport, color_scheme=scheme)
-        opened.append(context)
-        tab = context.new_page()
-        tab.set_default_timeout(15_000)
-        tab.on("console", lambda m: trouble.append(f"console: {m.text}") if m.type == "error" else None)
-        tab.on("pageerror", lambda error: trouble.append(f"script: {error}"))
-        tab.on("request", lambda r: None if _is_here(r.url, address) else trouble.append(f"request: {r.url}"))
+    def go(page, viewport=DESK, scheme="light", tab=None):
+        if tab is None:
+            contexts.append(chromium.new_context(viewport=viewport, color_scheme=scheme))
+            tab = watched(contexts[-1].new_page(), address, trouble)
         tab.goto(f"{address}/{page}")
-        tab.wait_for_load_state("networkidle")
+        tab.evaluate(SETTLED)
         return tab
 
     yield go
-    for context in opened:
+    for context in contexts:
         context.close()
     assert not trouble, "\n".join(trouble)
+
+
+def watched(tab, address, trouble):
+    tab.set_default_timeout(15_000)
+    tab.on("console", lambda m: trouble.append(f"console: {m.text}") if m.type == "error" else None)
+    tab.on("pageerror", lambda error: trouble.append(f"script: {error}"))
+    tab.on("request", lambda r: None if _is_here(r.url, address) else trouble.append(f"request: {r.url}"))
+    return tab
+
+
+def tour(visit, pages, **options):
+    """Pages one after the other in one tab: what they share is loaded once."""
+    tab = None
+    for page in pages:
+        tab = visit(f"{page}.html", tab=tab, **options)
+        yield page, tab
 
 
 def _is_here(url, address):
@@ -76,40 +90,47 @@ def claims_page(complete_chapter):
 
 def test_every_page_loads_quietly_and_fits_a_phone(visit, pages):
     wide = {}
-    for page in pages:
-        tab = visit(f"{page}.html", viewport=PHONE)
+    for page, tab in tour(visit, pages, viewport=PHONE):
         width = tab.evaluate("document.documentElement.scrollWidth")
         if width > PHONE["width"]:
             wide[page] = width
-        tab.context.close()
     assert not wide, f"pages that scroll sideways at {PHONE['width']} px: {wide}"
 
 
-def test_pictures_load_and_have_texts(visit, chapter_pages):
-    for page in chapter_pages:
-        tab = visit(f"{page}.html")
-        pictures = tab.evaluate(
-            "[...document.images].map(i => { i.loading = 'eager';"
-            " return {src: i.src, width: i.naturalWidth, alt: i.alt, hidden: !i.offsetParent} })"
-        )
-        broken = [p["src"] for p in pictures if not p["width"] and not p["hidden"]]
-        assert not broken, f"{page}: {broken}"
-        assert all(p["alt"].strip() for p in pictures), page
-        tab.context.close()
+LOOK = """
+() => {
+  const all = (what) => [...document.querySelectorAll(what)];
+  const seen = (node) => node && node.offsetParent !== null;
+  for (const picture of document.images) picture.loading = "eager";
+  return Promise.all([...document.images].map((i) => i.decode().catch(() => null))).then(() => ({
+    broken: [...document.images].filter((i) => seen(i) && !i.naturalWidth).map((i) => i.src),
+    silent: [...document.images].filter((i) => !i.alt.trim()).map((i) => i.src),
+    formulae: all(".math").length,
+    typeset: all(".math mjx-container").length,
+    misspelt: all("mjx-merror").length,
+    buttons: all(".lk-head .lk-actions a").filter(seen).map((a) => a.textContent.trim()),
+    current: all(".lk-head .lk-tabs [aria-current=page]").length,
+  }));
+}
+"""
 
 
-# -- mathematics, search, dark mode --------------------------------------------------------------------------
+def test_every_page_of_a_chapter_is_whole(visit, chapter_pages):
+    """Pictures load and have texts, mathematics is typeset, the header has its buttons."""
+    formulae = 0
+    for page, tab in tour(visit, chapter_pages):
+        look = tab.evaluate(LOOK)
+        formulae += look["formulae"]
+        assert look["broken"] == look["silent"] == [], page
+        assert look["typeset"] >= look["formulae"], page
+        assert look["misspelt"] == 0, page
+        assert look["current"] == 1, page
+        for name in ("Binder", "Colab", ".ipynb", ".py"):
+            assert any(name in text for text in look["buttons"]), f"{page}: {name}"
+    assert formulae > 100
 
 
-def test_mathematics_is_typeset(visit, method_page, chapter_pages):
-    tab = visit(method_page)
-    assert tab.locator(".math").count() > 0
-    for page in chapter_pages:
-        tab = visit(f"{page}.html")
-        raw = tab.locator(".math").count()
-        tab.wait_for_function("n => document.querySelectorAll('.math mjx-container').length >= n", arg=raw)
-        assert tab.locator("mjx-merror").count() == 0, page
-        tab.context.close()
+# -- search, dark mode ---------------------------------------------------------------------------------------
 
 
 def test_search_finds_a_word(visit):
@@ -172,11 +193,10 @@ CONTRAST = """
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_stands_out_from_its_ground(visit, scheme, claims_page):
-    for page in ("book/index.html", "book/catalogue.html", "book/scoreboard.html", claims_page):
-        tab = visit(page, scheme=scheme)
+    looked_at = ("book/index", "book/catalogue", "book/scoreboard", claims_page.removesuffix(".html"))
+    for page, tab in tour(visit, looked_at, scheme=scheme):
         assert tab.evaluate("document.documentElement.dataset.theme") == scheme
         assert tab.evaluate(CONTRAST) == [], page
-        tab.context.close()
 
 
 # -- the tables ----------------------------------------------------------------------------------------------
@@ -298,13 +318,12 @@ def test_an_equation_leads_to_its_code_and_back(visit, method_page):
 # -- figures to drag -----------------------------------------------------------------------------------------
 
 
-def test_a_slider_switches_the_picture_and_its_numbers(visit, site):
+def test_a_slider_switches_the_picture_and_its_numbers(visit, site, chapter_pages):
     pages = [
-        p for p in site.glob("notebooks/*/*/*.html") if 'class="lk-slider' in p.read_text(encoding="utf-8")
+        page for page in chapter_pages if 'class="lk-slider' in (site / f"{page}.html").read_text("utf-8")
     ]
     assert pages, "no page has a figure to drag"
-    for page in pages:
-        tab = visit(page.relative_to(site).as_posix())
+    for page, tab in tour(visit, pages):
         box = tab.locator(".lk-slider")
         frames = json.loads(box.get_attribute("data-frames"))
         picture = tab.locator(f"figure[id='{box.get_attribute('data-figure')}'] img")
@@ -321,23 +340,16 @@ def test_a_slider_switches_the_picture_and_its_numbers(visit, site):
             seen.add(picture.evaluate("i => i.src"))
             tab.keyboard.press("ArrowRight")
         assert len(seen) == len(frames), page
-        tab.context.close()
 
 
 # -- the chapter's header ------------------------------------------------------------------------------------
 
 
-def test_a_chapter_s_header_has_its_buttons(visit, chapter_pages):
-    for page in chapter_pages:
-        tab = visit(f"{page}.html")
-        head = tab.locator(".lk-head")
-        for name in ("Binder", "Colab", ".ipynb", ".py"):
-            assert head.locator(".lk-actions a", has_text=name).first.is_visible(), f"{page}: {name}"
-        assert head.locator(".lk-tabs [aria-current=page]").count() == 1, page
-        with tab.expect_download() as found:
-            head.locator(".lk-actions a", has_text=".ipynb").click()
-        assert found.value.suggested_filename.endswith(".ipynb"), page
-        tab.context.close()
+def test_a_chapter_s_notebook_can_be_taken_away(visit, method_page):
+    tab = visit(method_page)
+    with tab.expect_download() as found:
+        tab.locator(".lk-head .lk-actions a", has_text=".ipynb").click()
+    assert found.value.suggested_filename.endswith(".ipynb")
 
 
 def test_a_chapter_can_be_cited(visit, method_page):
