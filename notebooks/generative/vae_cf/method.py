@@ -17,6 +17,7 @@ profile: str = "book"  # smoke | book | full
 seed: int = 0  # any integer from 0; all randomness follows from it
 n_users = None  # type: Optional[int] users of the plane example; None takes what the profile says
 sizes = None  # type: Optional[list[int]] numbers of training users in the last figure
+clicks: int = 20  # median number of clicks of a user in the last figure
 
 # %% tags=["hide-input", "setup"]
 try:
@@ -194,7 +195,7 @@ print(f"has: {has}\nclicks: {name[more]}")
 
 # %%
 crowd = simulate_clicks(
-    max(cfg.sizes) + cfg.n_held * 5 // 4, 800, median=20, limits=(5, 150), seed=chapter.entropy("crowd")
+    max(cfg.sizes) + cfg.n_held * 5 // 4, 800, median=clicks, limits=(5, 150), seed=chapter.entropy("crowd")
 )
 curve = examples.learning_curve(
     crowd.table, tuple(cfg.sizes),

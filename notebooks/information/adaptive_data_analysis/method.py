@@ -16,6 +16,7 @@
 profile: str = "book"  # smoke | book | full
 seed: int = 0  # any integer from 0; all randomness follows from it
 n_rep = None  # type: Optional[int] repetitions of the figures; None takes what the profile says
+budget: int = 20  # answers from the holdout that each start of the last figure may pay for
 
 # %% tags=["hide-input", "setup"]
 try:
@@ -212,7 +213,7 @@ figures.potential(trace)
 # %%
 restarts = (1, 2, 4, 8, 16, 32)
 broken = study_holdout.restart_study(
-    1000, restarts, 20, 0.03, max(cfg.n_rep // 4, 2), chapter.entropy("restarts")
+    1000, restarts, budget, 0.03, max(cfg.n_rep // 4, 2), chapter.entropy("restarts")
 )
 chapter.numbers(
     "adaptive-data-analysis-broken",
@@ -222,7 +223,7 @@ chapter.numbers(
     },
 )
 
-# %% mystnb={"figure": {"caption": "Overfit to a holdout of 1000 rows with a budget of 20, against the number of restarts. Bars: two standard errors over repetitions. Dashed: closed form for all the answers that were given.", "name": "adaptive-data-analysis-broken"}, "image": {"alt": "With a holdout that forgets, overfit climbs along the dashed curve; with one that remembers it stays where the first session left it."}}
+# %% mystnb={"figure": {"caption": "Overfit to a holdout of 1000 rows with a fixed budget of answers, against the number of restarts. Bars: two standard errors over repetitions. Dashed: closed form for all the answers that were given.", "name": "adaptive-data-analysis-broken"}, "image": {"alt": "With a holdout that forgets, overfit climbs along the dashed curve; with one that remembers it stays where the first session left it."}}
 figures_idea.forgetful(broken)
 
 # %% [markdown]

@@ -18,6 +18,7 @@ profile: str = "book"  # smoke | book | full
 seed: int = 0  # any integer from 0; all randomness follows from it
 n = None  # type: Optional[int] cases of the example; None takes what the profile says
 n_rep = None  # type: Optional[int] data sets of the last experiment; None takes what the profile says
+case_n = None  # type: Optional[int] cases in each of them
 
 # %% tags=["hide-input", "setup"]
 try:
@@ -58,6 +59,7 @@ cfg = chapter.settings(
     full=dict(n=250, curve_n=2000, n_rep=400, case_n=4000),
     n=n,
     n_rep=n_rep,
+    case_n=case_n,
 )
 
 # %% [markdown]

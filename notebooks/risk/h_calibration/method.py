@@ -16,6 +16,7 @@ profile: str = "book"  # smoke | book | full
 seed: int = 0  # any integer from 0; all randomness follows from it
 window = None  # type: Optional[int] events in a window of the loss (M, even)
 n = None  # type: Optional[int] rows of the simulated data sets
+boldness: float = 2.5  # what the logits of the first picture are multiplied by; 1 is calibrated
 
 # %% tags=["hide-input", "setup"]
 try:
@@ -72,7 +73,7 @@ cfg = chapter.settings(
 
 # %%
 toy = simulate.simulate_posterior(150, 3, rng=chapter.rng("toy"))
-bold = softmax(2.5 * toy.logits, axis=1)  # too sure by a factor of 2.5
+bold = softmax(boldness * toy.logits, axis=1)  # above one: too sure
 chapter.numbers(
     "h-calibration-events",
     mean_gap=np.abs(loss.window_statistic(bold, toy.y, 60)[1]).mean(),

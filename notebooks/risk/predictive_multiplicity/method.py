@@ -15,6 +15,7 @@
 profile: str = "book"  # smoke | book | full
 seed: int = 0  # any integer from 0; all randomness follows from it
 n_rows = None  # type: Optional[int] rows of the two-feature example
+tolerance: float = 0.01  # by how much the loss of a competing model may exceed the best one, as a share of it
 
 # %% tags=["setup"]
 try:
@@ -56,7 +57,7 @@ cfg = chapter.settings(
 
 # %%
 cancer = pm.load_breastcancer()
-near = pm.LevelSet(cancer.X, cancer.y, epsilon=0.01, relative=True)
+near = pm.LevelSet(cancer.X, cancer.y, epsilon=tolerance, relative=True)
 found = near.ranges(cancer.X)
 patient = int(found.width.argmax())
 models = found.models[patient]
@@ -219,7 +220,7 @@ pd.Series(
         "cliques that cover these pairs": len(sets),
         "flips in the largest clique": max(map(len, sets)),
     },
-    name="breastcancer, 1 %, delta 0.1",
+    name=f"breastcancer, {tolerance:.1%}, delta 0.1",
 ).to_frame()
 
 # %% [markdown]
