@@ -169,6 +169,9 @@ chapter.claim(
 )
 
 # %% [markdown]
+# That is the edge of the criterion: over five seeds of the whole page the hardest source came out between 0.987 and
+# 0.990, and C1 passed in this one alone.
+#
 # ## Near: C2
 # Prophets and the historical books share language, translator and style with the Gospels.
 
