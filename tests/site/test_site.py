@@ -59,6 +59,15 @@ def read(path: Path) -> Page:
     return Page(path.read_text(encoding="utf-8"))
 
 
+def test_no_output_shows_a_memory_address(site, chapter_pages):
+    """It says nothing to a reader, and differs in each run."""
+    shown = {
+        page: re.findall(r" at 0x[0-9a-f]{6,}", (site / f"{page}.html").read_text("utf-8"))
+        for page in chapter_pages
+    }
+    assert {page: found for page, found in shown.items() if found} == {}
+
+
 def test_links_and_anchors_lead_somewhere(site, pages):
     broken = []
     for page in pages:

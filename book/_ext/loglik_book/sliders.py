@@ -48,7 +48,7 @@ def slider(wanted: dict[str, Any], frames: list[dict[str, Any]], address: str) -
     """The slider's HTML; the script finds frames and numbers in its data."""
     name, at = wanted["figure"], [frame["value"] for frame in frames].index(wanted["shown"])
     data = [
-        {"src": address + frame["file"], "value": shown(frame["value"]), "numbers": said(frame["numbers"])}
+        {"src": address + frame["file"], "value": written(frame["value"]), "numbers": said(frame["numbers"])}
         for frame in frames
     ]
     ticks = "".join(f"<span>{escape(item['value'])}</span>" for item in data)
@@ -61,8 +61,13 @@ def slider(wanted: dict[str, Any], frames: list[dict[str, Any]], address: str) -
     )
 
 
+def written(value: Any) -> str:
+    """A value of the grid, as one would write it: it was chosen, not measured."""
+    return value if isinstance(value, str) else f"{value:,}" if isinstance(value, int) else f"{value:g}"
+
+
 def shown(value: Any) -> str:
-    """A value of the grid, for people."""
+    """A number of a frame, for people."""
     return value if isinstance(value, str) else claims.number(value)
 
 

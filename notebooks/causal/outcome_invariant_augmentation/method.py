@@ -42,8 +42,8 @@ from loglik.causal import outcome_invariant_augmentation as oia
 from loglik.causal.outcome_invariant_augmentation import figures, linear, study
 from loglik.chapter import Chapter
 
-chapter = Chapter("causal/outcome_invariant_augmentation/method", profile=profile, seed=seed)
 threadpool_limits(1)  # the matrices are small: further threads would only wait for each other
+chapter = Chapter("causal/outcome_invariant_augmentation/method", profile=profile, seed=seed)
 
 # %% tags=["hide-input"]
 cfg = chapter.settings(

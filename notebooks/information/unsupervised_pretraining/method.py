@@ -41,8 +41,8 @@ from loglik.chapter import Chapter
 from loglik.information import unsupervised_pretraining as up
 from loglik.information.unsupervised_pretraining import analysis, figures, study_factor
 
-chapter = Chapter("information/unsupervised_pretraining/method", profile=profile, seed=seed)
 threadpool_limits(1)  # many small problems: threads would only wait for each other
+chapter = Chapter("information/unsupervised_pretraining/method", profile=profile, seed=seed)
 
 # %% tags=["hide-input"]
 cfg = chapter.settings(

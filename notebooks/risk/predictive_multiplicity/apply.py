@@ -23,7 +23,7 @@ epsilon: float = 0.01  # tolerance, as a share of the baseline's loss
 delta: float = 0.1  # risk difference that would matter to you
 n_programs = None  # type: Optional[int] integer programs for the discrepancy; 0 gives bounds without branching
 
-# %% tags=["setup"]
+# %% tags=["hide-input", "setup"]
 try:
     import loglik  # noqa: F401
 except ModuleNotFoundError:  # Colab, or a kernel without the package

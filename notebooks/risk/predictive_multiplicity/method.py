@@ -17,7 +17,7 @@ seed: int = 0  # any integer from 0; all randomness follows from it
 n_rows = None  # type: Optional[int] rows of the two-feature example
 tolerance: float = 0.01  # by how much the loss of a competing model may exceed the best one, as a share of it
 
-# %% tags=["setup"]
+# %% tags=["hide-input", "setup"]
 try:
     import loglik  # noqa: F401
 except ModuleNotFoundError:  # Colab, or a kernel without the package

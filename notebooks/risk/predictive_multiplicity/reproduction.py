@@ -23,7 +23,7 @@ n_programs = None  # type: Optional[int] integer programs for each discrepancy
 mip_time_limit = None  # type: Optional[float] seconds for each discrepancy, a guard beside the number of programs
 compas = None  # type: Optional[str] path of ProPublica's compas-scores-two-years.csv, to add that data set
 
-# %% tags=["setup"]
+# %% tags=["hide-input", "setup"]
 try:
     import loglik  # noqa: F401
 except ModuleNotFoundError:  # Colab, or a kernel without the package
