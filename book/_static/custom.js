@@ -124,6 +124,16 @@ async function copy(button) {
 
 document.querySelectorAll(".lk-explore").forEach(explore);
 document.querySelectorAll(".lk-copy").forEach((button) => button.addEventListener("click", () => copy(button)));
+// Numbers keep to one line; a cell that holds a sentence is read like one.
+document.querySelectorAll(".cell_output table.dataframe :is(td, th)").forEach((cell) => {
+  if (cell.textContent.trim().length > 32) cell.classList.add("lk-sentence");
+});
+// A figure of several panels scrolls on a phone, inside its box: shrunk to the page its letters would be dust.
+document.querySelectorAll(".bd-article figure img").forEach((image) => {
+  const mark = () => image.classList.toggle("lk-wide", image.naturalWidth > 780);
+  image.addEventListener("load", mark);
+  if (image.complete) mark();
+});
 // The theme's arrows beside the parts in the sidebar have no name of their own; a screen reader needs one.
 document.querySelectorAll(".bd-links summary").forEach((arrow) => {
   arrow.ariaLabel = `Pages of ${arrow.closest("li").querySelector("a").textContent.trim()}`;
